@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Listening UNIX sockets: making one at a path, and accepting from one without ever spinning or
+ * giving up when the process is out of fds. Used for vfio-user clients and for the control socket.
+ */
+#ifndef VFIO_USERD_ACCEPT_H
+#define VFIO_USERD_ACCEPT_H
+
+#include <sys/types.h>
+#include <uv.h>
+
+struct acceptor;
+
+/*
+ * Makes a listening socket at path with mode. A socket that is left there by a process that is no
+ * more is replaced; one that is served, or a file of another kind, is not.
+ * Returns the fd, -EADDRINUSE, -ENAMETOOLONG or another -errno.
+ */
+int accept_listen(const char *path, mode_t mode);
+
+/* Removes the socket at path if it is the one of fd. */
+void accept_unlink(const char *path, int fd);
+
+/*
+ * Calls fn with each connection, which fn owns. fd, the listening socket, is owned by the acceptor
+ * from now on, also on failure. module: whose log lines these are.
+ */
+int acceptor_new(uv_loop_t *loop, int fd, const char *module, void (*fn)(void *arg, int fd),
+                 void *arg, struct acceptor **out);
+void acceptor_free(struct acceptor *a);
+
+#endif

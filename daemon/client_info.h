@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is known of the attached client: filled in by session/, shown by control/, which do not know
+ * each other.
+ */
+#ifndef VFIO_USERD_CLIENT_INFO_H
+#define VFIO_USERD_CLIENT_INFO_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "device/description.h"
+#include "version.h"
+
+struct client_info {
+    pid_t pid; /* by SO_PEERCRED, when it connected; 0 where unknown */
+    uid_t uid;
+    int64_t since;               /* ns since the Epoch */
+    enum client_profile profile; /* never PROFILE_AUTO */
+    struct version_caps caps;    /* as negotiated */
+    uint64_t requests;           /* handled */
+    uint64_t errors;             /* of these, answered with an error */
+};
+
+/* "strict", "qemu", "cloud-hypervisor", "auto". */
+const char *client_profile_name(enum client_profile profile);
+
+#endif

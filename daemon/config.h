@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The device description: JSON in, struct device_description out. Every key is checked: unknown
+ * ones, values out of range, capabilities that overlap are refused with the file, the path of the
+ * key and the reason. Knows JSON and the description, and of the device only the layout rules.
+ */
+#ifndef VFIO_USERD_CONFIG_H
+#define VFIO_USERD_CONFIG_H
+
+#include "device/description.h"
+
+/* Why a description was refused: "file: pci.capabilities[2].offset: reason". */
+struct config_error {
+    char text[512];
+};
+
+/*
+ * Reads the description in file over the default device. Returns 0; -EINVAL, or the -errno of
+ * reading, with *error written. *out is written only on success; end it with description_fini.
+ */
+int config_load(const char *file, struct device_description *out, struct config_error *error);
+
+/* The same from text; file is its name in errors. */
+int config_parse(const char *file, const char *text, struct device_description *out,
+                 struct config_error *error);
+
+/* What is odd about a valid description, one line, or NULL. Never freed. */
+const char *config_warning(const struct device_description *d);
+
+#endif

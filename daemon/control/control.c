@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "accept.h"
+#include "log.h"
+#include "methods.h"
+#include "varlink.h"
+#include "watch.h"
+
+#define MAX_CONNECTIONS 64
+
+/* Calls of one connection that are executed before the guest gets its turn again. */
+#define CALLS_PER_TURN 8
+
+struct connection {
+    struct control *control;
+    struct varlink *varlink;
+    struct watch *watch;
+    pid_t pid;
+};
+
+struct control {
+    uv_loop_t *loop;
+    struct acceptor *acceptor;
+    struct control_host host;
+    struct connection *connections[MAX_CONNECTIONS];
+};
+
+static void close_connection(struct connection *c, const char *reason)
+{
+    struct control *control = c->control;
+
+    if (reason != NULL)
+        log_warning("control", "connection of pid %d closed: %s", (int)c->pid, reason);
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
+        if (control->connections[i] == c)
+            control->connections[i] = NULL;
+    }
+    watch_free(c->watch);
+    varlink_free(c->varlink);
+    free(c);
+}
+
+static bool wants_no_reply(struct json_object *call)
+{
+    struct json_object *oneway;
+
+    return json_object_object_get_ex(call, "oneway", &oneway) && json_object_get_boolean(oneway);
+}
+
+/* Returns 0 or -errno: the connection is to be closed. */
+static int answer(struct connection *c, struct json_object *call)
+{
+    struct json_object *reply = methods_call(&c->control->host, call);
+    int err = 0;
+
+    if (reply == NULL)
+        return -ENOMEM;
+    if (!wants_no_reply(call))
+        err = varlink_send(c->varlink, reply);
+    json_object_put(reply);
+    return err;
+}
+
+/* Executes what has been received, up to a turn's share. Returns 0 or -errno. */
+static int handle_calls(struct connection *c)
+{
+    struct json_object *call;
+    int err = 0;
+    int n = 0;
+
+    for (int i = 0; err == 0 && i < CALLS_PER_TURN; i++) {
+        n = varlink_next(c->varlink, &call);
+        if (n <= 0)
+            break;
+        err = answer(c, call);
+        json_object_put(call);
+    }
+    return err != 0 ? err : n < 0 ? n : 0;
+}
+
+static const char *describe(int err)
+{
+    switch (err) {
+    case -EBADMSG:
+        return "a message is not a JSON object";
+    case -EMSGSIZE:
+        return "a message is longer than 1 MiB";
+    case -ENOBUFS:
+        return "it does not read its replies";
+    default:
+        return strerror(-err);
+    }
+}
+
+static void on_socket(void *arg, int events)
+{
+    struct connection *c = arg;
+    int n = (events & UV_READABLE) != 0 ? varlink_fill(c->varlink) : 0;
+    int err;
+
+    if (n == -ENOTCONN) {
+        close_connection(c, NULL);
+        return;
+    }
+    err = n < 0 ? n : handle_calls(c);
+    if (err == 0)
+        err = varlink_flush(c->varlink);
+    if (err == -EAGAIN) {
+        watch_set(c->watch, UV_READABLE | UV_WRITABLE);
+        return;
+    }
+    if (err != 0) {
+        close_connection(c, describe(err));
+        return;
+    }
+    /* Calls left for the next turn: a writable socket calls us again at once. */
+    watch_set(c->watch, varlink_pending(c->varlink) ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+}
+
+static int add_connection(struct control *control, int fd)
+{
+    struct connection *c = calloc(1, sizeof(*c));
+    struct ucred peer = { 0 };
+    socklen_t len = sizeof(peer);
+    unsigned slot = 0;
+    int err;
+
+    while (slot < MAX_CONNECTIONS && control->connections[slot] != NULL)
+        slot++;
+    if (c == NULL || slot == MAX_CONNECTIONS) {
+        free(c);
+        close(fd);
+        return slot == MAX_CONNECTIONS ? -EUSERS : -ENOMEM;
+    }
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    c->control = control;
+    c->pid = peer.pid;
+    err = varlink_new(fd, &c->varlink);
+    if (err == 0)
+        err = watch_new(control->loop, fd, on_socket, c, &c->watch);
+    if (err != 0) {
+        varlink_free(c->varlink);
+        free(c);
+        return err;
+    }
+    control->connections[slot] = c;
+    return 0;
+}
+
+static void on_connection(void *opaque, int fd)
+{
+    int err = add_connection(opaque, fd);
+
+    if (err != 0)
+        log_warning("control", "connection refused: %s",
+                    err == -EUSERS ? "64 are open" : strerror(-err));
+}
+
+int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct control **out)
+{
+    struct control *c = calloc(1, sizeof(*c));
+    int err;
+
+    if (c == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    c->loop = loop;
+    c->host = *host;
+    err = acceptor_new(loop, fd, "control", on_connection, c, &c->acceptor);
+    if (err != 0) {
+        free(c);
+        return err;
+    }
+    *out = c;
+    return 0;
+}
+
+void control_free(struct control *c)
+{
+    if (c == NULL)
+        return;
+    acceptor_free(c->acceptor);
+    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
+        if (c->connections[i] != NULL) {
+            varlink_flush(c->connections[i]->varlink);
+            close_connection(c->connections[i], NULL);
+        }
+    }
+    free(c);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The Varlink service for operators: connections to the control socket, their calls, their
+ * replies. A slow or hostile peer costs its own connection and nothing else. Methods are in
+ * methods.c.
+ */
+#ifndef VFIO_USERD_CONTROL_H
+#define VFIO_USERD_CONTROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "client_info.h"
+#include "device/device.h"
+
+struct control;
+
+/* What the methods act on. */
+struct control_host {
+    void *opaque;
+    struct device *dev;
+    const char *name;                                      /* of the instance */
+    int64_t started_ns;                                    /* monotonic */
+    bool (*client)(void *opaque, struct client_info *out); /* false: none is attached */
+};
+
+/* fd: the listening socket, owned from now on, also on failure. 0 or -errno. */
+int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct control **out);
+void control_free(struct control *c);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a device is to be: a plain structure, made from JSON by config.c or by a test, and read by
+ * the device's modules. Knows neither JSON nor how the device does it.
+ */
+#ifndef VFIO_USERD_DESCRIPTION_H
+#define VFIO_USERD_DESCRIPTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DESCRIPTION_MAX_CAPS  48
+#define DESCRIPTION_MAX_AREAS 16
+
+/* Which client's habits to serve; see session/session.h. */
+enum client_profile {
+    PROFILE_AUTO, /* chosen from the VERSION message */
+    PROFILE_STRICT,
+    PROFILE_QEMU,
+    PROFILE_CLOUD_HYPERVISOR,
+};
+
+enum pci_cap_kind {
+    PCI_CAP_KIND_PM,
+    PCI_CAP_KIND_MSI,
+    PCI_CAP_KIND_EXPRESS,
+    PCI_CAP_KIND_VENDOR,
+    PCI_CAP_KIND_RAW,
+    /* Extended capabilities, from 0x100 on. */
+    PCI_CAP_KIND_DSN,
+    PCI_CAP_KIND_VENDOR_EXT,
+    PCI_CAP_KIND_RAW_EXT,
+};
+
+struct pci_cap_description {
+    enum pci_cap_kind kind;
+    uint16_t offset;    /* in configuration space; 0: the next free one */
+    bool no_soft_reset; /* pm: registers outlive D3hot -> D0 */
+    bool flr;           /* express: Function Level Reset */
+    bool maskable;      /* msi: per-vector masking */
+    bool address64;     /* msi: 64-bit address */
+    uint8_t vectors;    /* msi: 1, 2, 4, 8, 16 or 32 */
+    uint64_t serial;    /* dsn */
+    uint16_t id;        /* vendor-ext: VSEC id; raw, raw-ext: capability id */
+    uint8_t revision;   /* vendor-ext: VSEC revision; raw-ext: capability version */
+    uint16_t length;    /* vendor-ext: of the whole capability, its 8 bytes of header included */
+    uint8_t *data;      /* vendor, vendor-ext, raw: bytes behind the header, owned; may be NULL */
+    uint8_t *mask;      /* raw: 1 bits are writable, data_len bytes, owned; NULL: read-only */
+    size_t data_len;
+};
+
+struct pci_description {
+    uint16_t vendor;
+    uint16_t device;
+    uint16_t subsystem_vendor;
+    uint16_t subsystem_device;
+    uint32_t class_code; /* 24 bits: base class, subclass, programming interface */
+    uint8_t revision;
+    struct pci_cap_description caps[DESCRIPTION_MAX_CAPS];
+    unsigned n_caps;
+};
+
+/* A part of BAR1 that the client may map; bytes, multiples of the page size. */
+struct mmap_area {
+    uint64_t offset;
+    uint64_t size;
+};
+
+struct device_description {
+    struct pci_description pci;
+    struct {
+        uint64_t size; /* bytes, a multiple of the page size */
+        struct mmap_area areas[DESCRIPTION_MAX_AREAS];
+        unsigned n_areas;
+        bool clear_on_reset;
+    } bar1;
+    struct {
+        uint32_t max_dma_maps;
+        uint32_t max_msg_fds;
+        uint32_t max_data_xfer_size; /* bytes */
+    } limits;
+    bool dma_on_irq; /* the self-test DMA */
+    enum client_profile profile;
+};
+
+/* The device that runs when there is no description: see device.md's table in the README. */
+void description_default(struct device_description *out);
+
+/* Frees what the capabilities own. */
+void description_fini(struct device_description *d);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "device.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A memfd, mapped for as long as the device lives. */
+struct memory {
+    int fd;
+    uint8_t *at;
+    uint64_t size;
+};
+
+struct device {
+    const struct device_description *description;
+    struct device_host host;
+    struct memory block;
+    struct memory bar1;
+    struct device_state *state; /* in block */
+    struct pci *pci;
+    struct irq *irq;
+    struct dma *dma;
+    struct timer *timer;
+};
+
+/* Sealed against resizing: nobody whom the fd is given to can take pages away from under us. */
+static int memory_new(const char *name, uint64_t size, struct memory *out)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *at;
+
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size) != 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+        goto fail;
+    at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED)
+        goto fail;
+    *out = (struct memory) { .fd = fd, .at = at, .size = size };
+    return 0;
+fail:
+    int err = -errno;
+
+    close(fd);
+    return err;
+}
+
+static void memory_free(struct memory *m)
+{
+    if (m->at == NULL)
+        return;
+    munmap(m->at, m->size);
+    close(m->fd);
+}
+
+static bool may_dma(void *opaque)
+{
+    const struct device *dev = opaque;
+
+    return pci_bus_master(dev->pci);
+}
+
+static int64_t timer_now(void *opaque)
+{
+    const struct device *dev = opaque;
+
+    return dev->host.now(dev->host.opaque);
+}
+
+static void timer_wake_at(void *opaque, int64_t deadline)
+{
+    const struct device *dev = opaque;
+
+    dev->host.wake_at(dev->host.opaque, deadline);
+}
+
+static int make_timer(struct device *dev)
+{
+    const struct timer_parts parts = {
+        .state = &dev->state->timer,
+        .irq = dev->irq,
+        .dma = dev->dma,
+        .bar1 = dev->bar1.at,
+        .bar1_size = dev->bar1.size,
+        .may_dma = may_dma,
+        .host = { .opaque = dev, .now = timer_now, .wake_at = timer_wake_at },
+        .dma_on_irq = dev->description->dma_on_irq,
+    };
+
+    return timer_new(&parts, &dev->timer);
+}
+
+static int make_parts(struct device *dev, struct pci_error *error)
+{
+    const struct device_description *d = dev->description;
+    const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, d->bar1.size };
+    int err;
+
+    err = memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
+    if (err != 0)
+        return err;
+    dev->state = (struct device_state *)dev->block.at;
+    dev->state->magic = DEVICE_STATE_MAGIC;
+    dev->state->version = DEVICE_STATE_VERSION;
+    dev->state->size = sizeof(*dev->state);
+    err = memory_new("vfio-userd-bar1", d->bar1.size, &dev->bar1);
+    if (err == 0)
+        err = pci_new(&d->pci, bar_size, &dev->state->pci, &dev->pci, error);
+    if (err == 0)
+        err = irq_new(&dev->state->irq, pci_msi_vectors(dev->pci), &dev->irq);
+    if (err == 0)
+        err = dma_new(d->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
+    if (err == 0)
+        err = make_timer(dev);
+    return err;
+}
+
+int device_new(const struct device_description *d, const struct device_host *host,
+               struct device **out, struct pci_error *error)
+{
+    struct device *dev = calloc(1, sizeof(*dev));
+    int err;
+
+    if (dev == NULL)
+        return -ENOMEM;
+    dev->description = d;
+    dev->host = *host;
+    err = make_parts(dev, error);
+    if (err != 0) {
+        device_free(dev);
+        return err;
+    }
+    *out = dev;
+    return 0;
+}
+
+void device_free(struct device *dev)
+{
+    if (dev == NULL)
+        return;
+    timer_free(dev->timer);
+    dma_free(dev->dma);
+    irq_free(dev->irq);
+    pci_free(dev->pci);
+    memory_free(&dev->bar1);
+    memory_free(&dev->block);
+    free(dev);
+}
+
+/* Configuration space has changed what interrupts may pass. */
+static void update_gate(struct device *dev)
+{
+    irq_set_gate(dev->irq, pci_in_d0(dev->pci), pci_intx_disabled(dev->pci),
+                 pci_msi_enabled(dev->pci), pci_msi_masked(dev->pci));
+}
+
+int device_region(const struct device *dev, uint32_t index, struct device_region *out)
+{
+    const struct device_description *d = dev->description;
+
+    if (index >= DEVICE_NUM_REGIONS)
+        return -EINVAL;
+    *out =
+        (struct device_region) { .flags = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE,
+                                 .fd = -1 };
+    switch (index) {
+    case VFIO_PCI_BAR0_REGION_INDEX:
+        out->size = TIMER_BAR0_SIZE;
+        break;
+    case VFIO_PCI_BAR1_REGION_INDEX:
+        out->size = dev->bar1.size;
+        if (d->bar1.n_areas > 0) {
+            out->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+            out->fd = dev->bar1.fd;
+            out->areas = d->bar1.areas;
+            out->n_areas = d->bar1.n_areas;
+        }
+        break;
+    case VFIO_PCI_CONFIG_REGION_INDEX:
+        out->size = pci_config_size(dev->pci);
+        break;
+    default:
+        out->flags = 0;
+        break;
+    }
+    return 0;
+}
+
+static int check_range(const struct device *dev, uint32_t region, uint64_t offset, uint32_t count)
+{
+    struct device_region r;
+
+    if (device_region(dev, region, &r) != 0 || offset > r.size || count > r.size - offset ||
+        r.size == 0)
+        return -EINVAL;
+    return 0;
+}
+
+static bool is_bar(uint32_t region)
+{
+    return region <= VFIO_PCI_BAR5_REGION_INDEX;
+}
+
+int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data, uint32_t count)
+{
+    int err = check_range(dev, region, offset, count);
+
+    if (err != 0)
+        return err;
+    if (is_bar(region) && !pci_in_d0(dev->pci)) {
+        memset(data, 0xff, count);
+        return 0;
+    }
+    switch (region) {
+    case VFIO_PCI_BAR0_REGION_INDEX:
+        return timer_read(dev->timer, offset, data, count);
+    case VFIO_PCI_BAR1_REGION_INDEX:
+        memcpy(data, dev->bar1.at + offset, count);
+        return 0;
+    default:
+        pci_read(dev->pci, offset, data, count, irq_level(dev->irq));
+        return 0;
+    }
+}
+
+static void write_config(struct device *dev, uint64_t offset, const void *data, uint32_t count)
+{
+    unsigned effects = pci_write(dev->pci, offset, data, count);
+
+    if ((effects & PCI_EFFECT_FLR) != 0) {
+        device_reset(dev);
+        return;
+    }
+    if ((effects & PCI_EFFECT_SOFT_RESET) != 0)
+        timer_reset(dev->timer);
+    if ((effects & PCI_EFFECT_GATE) != 0)
+        update_gate(dev);
+}
+
+int device_write(struct device *dev, uint32_t region, uint64_t offset, const void *data,
+                 uint32_t count)
+{
+    int err = check_range(dev, region, offset, count);
+
+    if (err != 0)
+        return err;
+    if (is_bar(region) && !pci_in_d0(dev->pci))
+        return 0;
+    switch (region) {
+    case VFIO_PCI_BAR0_REGION_INDEX:
+        return timer_write(dev->timer, offset, data, count);
+    case VFIO_PCI_BAR1_REGION_INDEX:
+        memcpy(dev->bar1.at + offset, data, count);
+        return 0;
+    default:
+        write_config(dev, offset, data, count);
+        return 0;
+    }
+}
+
+void device_reset(struct device *dev)
+{
+    pci_reset(dev->pci);
+    timer_reset(dev->timer);
+    irq_reset(dev->irq);
+    update_gate(dev);
+    if (dev->description->bar1.clear_on_reset)
+        memset(dev->bar1.at, 0, dev->bar1.size);
+}
+
+void device_wake(struct device *dev)
+{
+    timer_wake(dev->timer);
+}
+
+void device_drop_client(struct device *dev)
+{
+    dma_drop_client(dev->dma);
+    dma_unmap_all(dev->dma);
+    irq_drop_client(dev->irq);
+}
+
+int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum irq_delivery *how)
+{
+    if (index != VFIO_PCI_INTX_IRQ_INDEX)
+        return irq_raise(dev->irq, index, vector, how);
+    if (vector != 0)
+        return -EINVAL;
+    *how = timer_raise_software(dev->timer);
+    return 0;
+}
+
+struct irq *device_irq(struct device *dev)
+{
+    return dev->irq;
+}
+
+struct dma *device_dma(struct device *dev)
+{
+    return dev->dma;
+}
+
+const struct device_state *device_state(const struct device *dev)
+{
+    return dev->state;
+}
+
+const struct device_description *device_description(const struct device *dev)
+{
+    return dev->description;
+}
+
+size_t device_config_size(const struct device *dev)
+{
+    return pci_config_size(dev->pci);
+}
+
+bool device_in_d0(const struct device *dev)
+{
+    return pci_in_d0(dev->pci);
+}
+
+bool device_bus_master(const struct device *dev)
+{
+    return pci_bus_master(dev->pci);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The emulated PCI function as a client sees it: regions, interrupts, DMA, reset; and the state
+ * block that holds everything of it that a guest can see, but for BAR1's bytes. Puts pci, irq, dma
+ * and timer together and carries what happens in one to the others.
+ *
+ * Knows nothing of sockets, JSON, libuv or systemd. The world outside is struct device_host.
+ */
+#ifndef VFIO_USERD_DEVICE_H
+#define VFIO_USERD_DEVICE_H
+
+#include <linux/vfio.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "description.h"
+#include "dma.h"
+#include "irq.h"
+#include "pci.h"
+#include "timer.h"
+
+#define DEVICE_STATE_MAGIC   0x64756676u /* "vfud" */
+#define DEVICE_STATE_VERSION 1u
+
+/*
+ * The state block: fixed-width fields, no pointers; laid out in a memfd of its own. What is not in
+ * here or in BAR1 is not guest-visible: saving and loading these two is all that it takes to move
+ * the device.
+ */
+struct device_state {
+    uint32_t magic;
+    uint32_t version;
+    uint32_t size; /* of this structure */
+    uint32_t reserved;
+    struct timer_state timer;
+    struct irq_state irq;
+    struct pci_state pci;
+};
+
+/* The world outside; every function is called with opaque. */
+struct device_host {
+    void *opaque;
+    int64_t (*now)(void *opaque);                    /* CLOCK_REALTIME, ns */
+    void (*wake_at)(void *opaque, int64_t deadline); /* call device_wake then; 0: not at all */
+    struct dma_messenger messenger;
+};
+
+/* What GET_REGION_INFO tells. */
+struct device_region {
+    uint64_t size;                 /* bytes; 0: the region does not exist */
+    uint32_t flags;                /* VFIO_REGION_INFO_FLAG_READ, _WRITE, _MMAP */
+    int fd;                        /* to map, the device's; -1 */
+    const struct mmap_area *areas; /* what of it may be mapped */
+    unsigned n_areas;
+};
+
+#define DEVICE_NUM_REGIONS VFIO_PCI_NUM_REGIONS
+#define DEVICE_NUM_IRQS    VFIO_PCI_NUM_IRQS
+
+struct device;
+
+/*
+ * Makes the device. *d must outlive it. Returns 0; -EINVAL with *error written when capabilities
+ * do not fit; another -errno.
+ */
+int device_new(const struct device_description *d, const struct device_host *host,
+               struct device **out, struct pci_error *error);
+void device_free(struct device *dev);
+
+/* -EINVAL: no such index. */
+int device_region(const struct device *dev, uint32_t index, struct device_region *out);
+
+/*
+ * Reads or writes count bytes of a region. Returns 0; -EINVAL for a region that does not exist, a
+ * range that is not inside it, or an access that the register does not take; -EBUSY: see
+ * timer_write. Nothing has changed on failure.
+ */
+int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data, uint32_t count);
+int device_write(struct device *dev, uint32_t region, uint64_t offset, const void *data,
+                 uint32_t count);
+
+/* As a bus reset: registers and configuration space as after power-on. BAR1 and maps stay. */
+void device_reset(struct device *dev);
+
+/* The time asked for with wake_at has come, or the clock was set. */
+void device_wake(struct device *dev);
+
+/* The client is gone: its maps and eventfds are dropped, the state stays. */
+void device_drop_client(struct device *dev);
+
+/*
+ * The operator's interrupt: INTx sets SOFTWARE in IRQ_STATUS, the others raise vector of index.
+ * -EINVAL: no such index or vector.
+ */
+int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum irq_delivery *how);
+
+struct irq *device_irq(struct device *dev);
+struct dma *device_dma(struct device *dev);
+const struct device_state *device_state(const struct device *dev);
+const struct device_description *device_description(const struct device *dev);
+
+/* Bytes of configuration space, as device_read would give them. */
+size_t device_config_size(const struct device *dev);
+
+bool device_in_d0(const struct device *dev);
+bool device_bus_master(const struct device *dev);
+
+#endif

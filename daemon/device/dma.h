@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The client's memory: the map of IOVA ranges, and transfers to and from it, directly through the
+ * files that the client shared, or by message for ranges without one. Sections
+ * "VFIO_USER_DMA_MAP", "VFIO_USER_DMA_UNMAP", "VFIO_USER_DMA_READ" and "VFIO_USER_DMA_WRITE".
+ *
+ * Shared memory is reached by pread and pwrite on its file, not through a mapping: 65,535 mappings
+ * would be over the kernel's default limit, and a file that the client makes shorter than its
+ * region gives a short read here where a mapping would give SIGBUS. Where a file system does not
+ * write (hugetlbfs), a mapping is made for the transfer and the kernel asked to copy. Each distinct
+ * file is kept open once, however many ranges it backs.
+ *
+ * Knows no socket: messages go out through struct dma_messenger and their answers come back
+ * through dma_message_done.
+ */
+#ifndef VFIO_USERD_DMA_H
+#define VFIO_USERD_DMA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dma;
+
+/* How to reach memory that is not shared. */
+struct dma_messenger {
+    void *opaque;
+    /*
+     * Sends one DMA_WRITE (data: len bytes) or DMA_READ (data NULL); dma_message_done with the same
+     * tag follows, later, unless dma_drop_client comes first. Returns 0, or -errno: none follows.
+     */
+    int (*send)(void *opaque, uint32_t tag, uint64_t iova, const void *data, uint32_t len);
+    /* Most bytes of one message: the client's max_data_xfer_size. */
+    uint32_t (*max_len)(void *opaque);
+};
+
+enum dma_direction { DMA_FROM_GUEST, DMA_TO_GUEST };
+
+/* Which way a transfer may take. */
+enum dma_way {
+    DMA_ANY,     /* directly where memory is shared, by message where not */
+    DMA_DIRECT,  /* -ENXIO where memory is not shared */
+    DMA_MESSAGE, /* by message also where it is */
+};
+
+/*
+ * A transfer; embedded in its owner, who fills the first part and leaves it alone until done has
+ * been called with 0 or -errno. buffer must stay valid until then. done may be called from within
+ * dma_start; it may start the next transfer.
+ */
+struct dma_transfer {
+    enum dma_direction direction;
+    enum dma_way way;
+    uint64_t iova;
+    uint8_t *buffer;
+    uint64_t length; /* bytes */
+    void (*done)(struct dma_transfer *t, int err);
+
+    /* The module's own. */
+    struct dma_transfer *next;
+    uint64_t progress;
+    uint32_t in_flight; /* bytes of the message under way, 0 without one */
+    uint32_t tag;       /* of that message */
+};
+
+/* Numbers for status and tests. */
+struct dma_info {
+    uint32_t maps;
+    uint32_t shared; /* maps with a file */
+    uint32_t files;  /* distinct files open */
+    uint64_t bytes_direct;
+    uint64_t bytes_message;
+};
+
+int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma **out);
+
+/* Fails what is under way with -ECANCELED. */
+void dma_free(struct dma *dma);
+
+/*
+ * Adds a range. *fd is the file that backs it from offset on, or -1; it is taken, and set to -1,
+ * on success only. flags: VFIO_DMA_MAP_FLAG_*. The range has been checked not to wrap.
+ * Returns 0; -EEXIST when it overlaps a range; -ENOSPC when there are max_maps of them; -EINVAL
+ * when fd is no file that memory can be in; -EACCES when fd is not open for what flags say.
+ */
+int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
+            uint64_t offset);
+
+/*
+ * Removes the range that was mapped with exactly these numbers; transfers that touch it fail with
+ * -ECANCELED before this returns. -ENOENT when there is none.
+ */
+int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size);
+
+void dma_unmap_all(struct dma *dma);
+
+/* The client is gone: transfers fail with -ECANCELED, and no answer to a message will come. */
+void dma_drop_client(struct dma *dma);
+
+/*
+ * Starts a transfer; they are done in the order started. It fails with -EFAULT where nothing is
+ * mapped or the file is too short, with -EACCES against a range's flags, or with the client's
+ * errno.
+ */
+void dma_start(struct dma *dma, struct dma_transfer *t);
+
+/* Fails one transfer with -ECANCELED. One that is not under way is left alone. */
+void dma_cancel(struct dma *dma, struct dma_transfer *t);
+
+/*
+ * The answer to the message with this tag: 0 with len bytes of data (NULL for a DMA_WRITE), or
+ * -errno. One that nobody waits for any more is ignored.
+ */
+void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *data, uint32_t len);
+
+/* The start of the nth range, counted from 0 in order of address. -ENOENT without one. */
+int dma_nth_range(struct dma *dma, unsigned n, uint64_t *iova, uint64_t *size, bool *shared);
+
+void dma_get_info(const struct dma *dma, struct dma_info *out);
+
+/*
+ * Copies len bytes between buffer and a file through a mapping made for this, as dma_start does for
+ * files that only can be mapped. -EFAULT where the file has no such bytes.
+ */
+int dma_copy_mapped(int fd, enum dma_direction direction, uint64_t offset, uint8_t *buffer,
+                    uint64_t len);
+
+#endif

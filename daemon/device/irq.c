@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "irq.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "notifier.h"
+
+struct irq {
+    struct irq_state *state;
+    struct notifier *notifier;
+    unsigned msi_vectors;
+
+    /* The gate. */
+    bool d0;
+    bool intx_disabled;
+    bool msi_enabled;
+    uint32_t msi_masked;
+
+    /* The client's; -1 where there is none. */
+    int intx;
+    int intx_mask;   /* written when the line masks itself */
+    int intx_unmask; /* read: KVM's resample */
+    int msi[IRQ_MSI_MAX];
+    int err;
+    int req;
+};
+
+int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out)
+{
+    struct irq *irq = calloc(1, sizeof(*irq));
+    int err;
+
+    if (irq == NULL)
+        return -ENOMEM;
+    err = notifier_new(&irq->notifier);
+    if (err != 0) {
+        free(irq);
+        return err;
+    }
+    irq->state = state;
+    irq->msi_vectors = msi_vectors <= IRQ_MSI_MAX ? msi_vectors : IRQ_MSI_MAX;
+    irq->d0 = true;
+    irq->intx = irq->intx_mask = irq->intx_unmask = irq->err = irq->req = -1;
+    for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
+        irq->msi[i] = -1;
+    *out = irq;
+    return 0;
+}
+
+static void set_fd(int *slot, int fd)
+{
+    if (*slot >= 0)
+        close(*slot);
+    *slot = fd;
+}
+
+static void close_fds(struct irq *irq)
+{
+    set_fd(&irq->intx, -1);
+    set_fd(&irq->intx_mask, -1);
+    set_fd(&irq->intx_unmask, -1);
+    set_fd(&irq->err, -1);
+    set_fd(&irq->req, -1);
+    for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
+        set_fd(&irq->msi[i], -1);
+}
+
+void irq_free(struct irq *irq)
+{
+    if (irq == NULL)
+        return;
+    close_fds(irq);
+    notifier_free(irq->notifier);
+    free(irq);
+}
+
+int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *flags)
+{
+    switch (index) {
+    case VFIO_PCI_INTX_IRQ_INDEX:
+        *count = 1;
+        *flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED;
+        return 0;
+    case VFIO_PCI_MSI_IRQ_INDEX:
+        *count = irq->msi_vectors;
+        *flags = irq->msi_vectors > 0 ? VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE : 0;
+        return 0;
+    case VFIO_PCI_MSIX_IRQ_INDEX:
+        *count = 0;
+        *flags = 0;
+        return 0;
+    case VFIO_PCI_ERR_IRQ_INDEX:
+    case VFIO_PCI_REQ_IRQ_INDEX:
+        *count = 1;
+        *flags = VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+bool irq_level(const struct irq *irq)
+{
+    return irq->d0 && irq->state->active != 0;
+}
+
+uint64_t irq_count(const struct irq *irq)
+{
+    return irq->state->count;
+}
+
+/* Vectors that the client has set up: one more than the highest with an eventfd. */
+static unsigned msi_assigned(const struct irq *irq)
+{
+    unsigned n = irq->msi_vectors;
+
+    while (n > 0 && irq->msi[n - 1] < 0)
+        n--;
+    return n;
+}
+
+bool irq_msi_in_use(const struct irq *irq)
+{
+    return irq->msi_enabled || msi_assigned(irq) > 0;
+}
+
+static enum irq_delivery trigger_intx(struct irq *irq)
+{
+    struct irq_state *state = irq->state;
+
+    if (!irq->d0)
+        return IRQ_PENDING_POWER;
+    if (irq->intx_disabled || irq_msi_in_use(irq))
+        return IRQ_PENDING_DISABLED;
+    if (state->intx_masked)
+        return IRQ_PENDING_MASKED;
+    if (irq->intx < 0 || notifier_signal(irq->notifier, irq->intx) != 0)
+        return IRQ_PENDING_NO_EVENTFD;
+    state->intx_pending = 0;
+    if (irq->intx_mask >= 0)
+        notifier_signal(irq->notifier, irq->intx_mask);
+    return IRQ_DELIVERED_EVENTFD;
+}
+
+/* Something that may have stood in the way is gone: a high level triggers anew. */
+static void reevaluate_intx(struct irq *irq)
+{
+    if (irq_level(irq)) {
+        irq->state->intx_pending = 1;
+        trigger_intx(irq);
+    }
+}
+
+static enum irq_delivery trigger_msi(struct irq *irq, unsigned vector)
+{
+    struct irq_state *state = irq->state;
+    uint32_t bit = 1u << vector;
+
+    state->msi_pending |= bit;
+    if (!irq->d0)
+        return IRQ_PENDING_POWER;
+    if ((irq->msi_masked & bit) != 0)
+        return IRQ_PENDING_DISABLED;
+    if (irq->msi[vector] < 0 || notifier_signal(irq->notifier, irq->msi[vector]) != 0)
+        return IRQ_PENDING_NO_EVENTFD;
+    state->msi_pending &= ~bit;
+    return IRQ_DELIVERED_EVENTFD;
+}
+
+static void retry_msi(struct irq *irq)
+{
+    for (unsigned i = 0; i < irq->msi_vectors; i++) {
+        if ((irq->state->msi_pending & (1u << i)) != 0)
+            trigger_msi(irq, i);
+    }
+}
+
+static enum irq_delivery trigger_single(struct irq *irq, int fd, uint8_t *pending)
+{
+    if (fd < 0 || notifier_signal(irq->notifier, fd) != 0) {
+        *pending = 1;
+        return IRQ_PENDING_NO_EVENTFD;
+    }
+    *pending = 0;
+    return IRQ_DELIVERED_EVENTFD;
+}
+
+static enum irq_delivery update_msi(struct irq *irq, uint32_t events)
+{
+    enum irq_delivery how = IRQ_ALREADY_ASSERTED;
+    unsigned enabled = msi_assigned(irq);
+
+    if (enabled == 0)
+        enabled = irq->msi_vectors;
+    for (unsigned source = 0; events != 0 && source < 32; source++) {
+        if ((events & (1u << source)) == 0)
+            continue;
+        irq->state->count++;
+        how = trigger_msi(irq, source % enabled);
+    }
+    return how;
+}
+
+enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events)
+{
+    struct irq_state *state = irq->state;
+    uint32_t before = state->active;
+
+    state->active = active;
+    if (active == 0)
+        state->intx_pending = 0;
+    /* A source is an event when it happens, and when what hid it is taken away. */
+    events = (events & active) | (active & ~before);
+    if (irq_msi_in_use(irq) && irq->msi_vectors > 0)
+        return events != 0 ? update_msi(irq, events) : IRQ_PENDING_DISABLED;
+    if (active == 0)
+        return IRQ_PENDING_DISABLED;
+    if (before != 0 && state->intx_pending == 0)
+        return IRQ_ALREADY_ASSERTED;
+    if (before == 0)
+        state->count++;
+    state->intx_pending = 1;
+    return trigger_intx(irq);
+}
+
+int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_delivery *how)
+{
+    uint32_t count;
+    uint32_t flags;
+
+    if (irq_info(irq, index, &count, &flags) != 0 || vector >= count)
+        return -EINVAL;
+    switch (index) {
+    case VFIO_PCI_MSI_IRQ_INDEX:
+        irq->state->count++;
+        *how = trigger_msi(irq, vector);
+        return 0;
+    case VFIO_PCI_ERR_IRQ_INDEX:
+        *how = trigger_single(irq, irq->err, &irq->state->err_pending);
+        return 0;
+    case VFIO_PCI_REQ_IRQ_INDEX:
+        *how = trigger_single(irq, irq->req, &irq->state->req_pending);
+        return 0;
+    default:
+        return -EINVAL; /* INTx has no interrupts of its own: it follows the sources */
+    }
+}
+
+void irq_set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enabled,
+                  uint32_t msi_masked)
+{
+    bool was_open = irq->d0 && !irq->intx_disabled && !irq_msi_in_use(irq);
+
+    irq->d0 = d0;
+    irq->intx_disabled = intx_disabled;
+    irq->msi_enabled = msi_enabled;
+    irq->msi_masked = msi_masked;
+    if (!was_open && d0 && !intx_disabled && !irq_msi_in_use(irq))
+        reevaluate_intx(irq);
+    retry_msi(irq);
+}
+
+void irq_reset(struct irq *irq)
+{
+    uint8_t masked = irq->state->intx_masked;
+
+    *irq->state = (struct irq_state) { .intx_masked = masked };
+}
+
+void irq_drop_client(struct irq *irq)
+{
+    close_fds(irq);
+    irq->state->intx_masked = 0;
+    if (irq_level(irq)) /* the next client has not seen this interrupt */
+        irq->state->intx_pending = 1;
+}
+
+int irq_unmask_fd(const struct irq *irq)
+{
+    return irq->intx_unmask;
+}
+
+static void unmask(struct irq *irq)
+{
+    irq->state->intx_masked = 0;
+    reevaluate_intx(irq);
+}
+
+void irq_resample(struct irq *irq)
+{
+    uint64_t count;
+    struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
+
+    /* Without waiting whatever mode the client left the file in, or another reader was faster. */
+    if (irq->intx_unmask >= 0 &&
+        preadv2(irq->intx_unmask, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count))
+        unmask(irq);
+}
+
+/* The slot of a vector's trigger eventfd. The range has been checked. */
+static int *trigger_slot(struct irq *irq, uint32_t index, uint32_t vector)
+{
+    switch (index) {
+    case VFIO_PCI_INTX_IRQ_INDEX:
+        return &irq->intx;
+    case VFIO_PCI_MSI_IRQ_INDEX:
+        return &irq->msi[vector];
+    case VFIO_PCI_ERR_IRQ_INDEX:
+        return &irq->err;
+    default:
+        return &irq->req;
+    }
+}
+
+/* A vector has a new eventfd: what waited for one goes out. */
+static void deliver_waiting(struct irq *irq, uint32_t index)
+{
+    struct irq_state *state = irq->state;
+
+    switch (index) {
+    case VFIO_PCI_INTX_IRQ_INDEX:
+        reevaluate_intx(irq);
+        break;
+    case VFIO_PCI_MSI_IRQ_INDEX:
+        retry_msi(irq);
+        break;
+    case VFIO_PCI_ERR_IRQ_INDEX:
+        if (state->err_pending)
+            trigger_single(irq, irq->err, &state->err_pending);
+        break;
+    default:
+        if (state->req_pending)
+            trigger_single(irq, irq->req, &state->req_pending);
+        break;
+    }
+}
+
+static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32_t start,
+                        uint32_t count, int *fds, unsigned nfds)
+{
+    if (nfds != 0 && nfds != count)
+        return -EINVAL;
+    for (unsigned i = 0; i < nfds; i++) {
+        if (!notifier_accepts(fds[i]))
+            return -EINVAL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        int fd = i < nfds ? fds[i] : -1;
+
+        if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
+            set_fd(trigger_slot(irq, index, start + i), fd);
+        else if (action == VFIO_IRQ_SET_ACTION_MASK)
+            set_fd(&irq->intx_mask, fd);
+        else
+            set_fd(&irq->intx_unmask, fd);
+        if (fd >= 0)
+            fds[i] = -1;
+    }
+    if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
+        deliver_waiting(irq, index);
+        /* Without its last vector, MSI gives the line back. */
+        if (index == VFIO_PCI_MSI_IRQ_INDEX && nfds == 0)
+            reevaluate_intx(irq);
+    }
+    return 0;
+}
+
+/* The client acts on one vector itself. */
+static void act(struct irq *irq, uint32_t action, uint32_t index, uint32_t vector)
+{
+    int fd;
+
+    switch (action) {
+    case VFIO_IRQ_SET_ACTION_MASK:
+        irq->state->intx_masked = 1;
+        break;
+    case VFIO_IRQ_SET_ACTION_UNMASK:
+        unmask(irq);
+        break;
+    default: /* a loop-back test of the eventfd: the device has no part in it */
+        fd = *trigger_slot(irq, index, vector);
+        if (fd >= 0)
+            notifier_signal(irq->notifier, fd);
+        break;
+    }
+}
+
+static void disable_index(struct irq *irq, uint32_t index)
+{
+    uint32_t count = 0;
+    uint32_t flags;
+
+    irq_info(irq, index, &count, &flags);
+    set_eventfds(irq, VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, count, NULL, 0);
+    if (index == VFIO_PCI_INTX_IRQ_INDEX) {
+        set_fd(&irq->intx_mask, -1);
+        set_fd(&irq->intx_unmask, -1);
+        irq->state->intx_masked = 0;
+    }
+}
+
+int irq_set(struct irq *irq, uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
+            const uint8_t *bools, int *fds, unsigned nfds)
+{
+    uint32_t action = flags & VFIO_IRQ_SET_ACTION_TYPE_MASK;
+    uint32_t vectors;
+    uint32_t info;
+
+    if (irq_info(irq, index, &vectors, &info) != 0)
+        return -EINVAL;
+    if (start > vectors || count > vectors - start)
+        return -EINVAL;
+    if (action != VFIO_IRQ_SET_ACTION_TRIGGER && (info & VFIO_IRQ_INFO_MASKABLE) == 0)
+        return -EINVAL;
+    if (count == 0) {
+        disable_index(irq, index);
+        return 0;
+    }
+    if ((flags & VFIO_IRQ_SET_DATA_EVENTFD) != 0)
+        return set_eventfds(irq, action, index, start, count, fds, nfds);
+    for (uint32_t i = 0; i < count; i++) {
+        if (bools == NULL || bools[i] != 0)
+            act(irq, action, index, start + i);
+    }
+    return 0;
+}

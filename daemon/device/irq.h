@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The device's interrupts: the INTx line with its level, MSI vectors, ERR and REQ; masks; and the
+ * client's eventfds. Says when to trigger; what the sources mean is the model's business.
+ * Section "VFIO_USER_DEVICE_SET_IRQS".
+ *
+ * INTx is a level. It is triggered when the level rises, and again when something that stood in
+ * the way is gone and the level is still high: the client's UNMASK or a new eventfd, the guest's
+ * clearing of INTx Disable, a return to D0. A client that never unmasks gets one trigger for each
+ * rise; one that unmasks at the end of interrupt (QEMU, Cloud Hypervisor, KVM's resample eventfd)
+ * gets a level-triggered line.
+ *
+ * With MSI (the guest enabled it, or the client gave eventfds for it) each event raises the vector
+ * of its source, and INTx stays silent.
+ */
+#ifndef VFIO_USERD_IRQ_H
+#define VFIO_USERD_IRQ_H
+
+#include <linux/vfio.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define IRQ_MSI_MAX 32
+
+/* Guest-visible; part of the state block. */
+struct irq_state {
+    uint32_t active;      /* sources that pull the line: IRQ_STATUS & IRQ_ENABLE */
+    uint32_t msi_pending; /* a bit for each vector that could not be delivered yet */
+    uint64_t count;       /* interrupts raised since reset: rises of the line, MSI events */
+    uint8_t intx_pending; /* to be triggered as soon as nothing stands in the way */
+    uint8_t intx_masked;  /* by the client's MASK */
+    uint8_t err_pending;
+    uint8_t req_pending;
+    uint32_t reserved;
+};
+
+/* What became of an interrupt. */
+enum irq_delivery {
+    IRQ_DELIVERED_EVENTFD,
+    IRQ_PENDING_NO_EVENTFD, /* the client has not set one */
+    IRQ_PENDING_MASKED,     /* by the client's MASK */
+    IRQ_PENDING_DISABLED,   /* by IRQ_ENABLE, by INTx Disable or by MSI's mask bits */
+    IRQ_PENDING_POWER,      /* not in D0 */
+    IRQ_ALREADY_ASSERTED,   /* the line was high before: one interrupt for both */
+};
+
+struct irq;
+
+/* *state belongs to the caller and outlives the irq. msi_vectors: 0 without MSI. 0 or -errno. */
+int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out);
+void irq_free(struct irq *irq);
+
+/* Number of vectors of a VFIO index and its VFIO_IRQ_INFO_ flags; -EINVAL: no such index. */
+int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *flags);
+
+/*
+ * Executes a SET_IRQS whose fields message.c has validated. fds: taken slots are set to -1; the
+ * others stay the caller's. Nothing is changed on failure.
+ * Returns 0, or -EINVAL for an index, a range, a number of fds, a kind of fd or an action that
+ * this index does not have.
+ */
+int irq_set(struct irq *irq, uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
+            const uint8_t *bools, int *fds, unsigned nfds);
+
+/* Closes all eventfds and forgets the client's mask; what is pending stays pending. */
+void irq_drop_client(struct irq *irq);
+
+/* Back to the state after power-on; eventfds and the client's mask stay. */
+void irq_reset(struct irq *irq);
+
+/* What the configuration space lets through; re-evaluates. */
+void irq_set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enabled,
+                  uint32_t msi_masked);
+
+/*
+ * The model's sources have changed: active are those that pull the line now, events those that
+ * happened just now (each raises its MSI vector, also when it was active before). Bit n is source
+ * n, MSI vector n modulo the number enabled. Returns what became of it.
+ */
+enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events);
+
+/* Raises one vector of MSI, ERR or REQ directly. -EINVAL when there is none such. */
+int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_delivery *how);
+
+/* The INTx level: what Interrupt Status in configuration space shows. */
+bool irq_level(const struct irq *irq);
+
+/* Interrupts raised since reset. */
+uint64_t irq_count(const struct irq *irq);
+
+/* Whether MSI is in use, by the guest or by the client. */
+bool irq_msi_in_use(const struct irq *irq);
+
+/*
+ * The client's UNMASK eventfd or -1: whoever has a loop watches it and calls irq_resample when it
+ * is readable. KVM signals it at the guest's end of interrupt.
+ */
+int irq_unmask_fd(const struct irq *irq);
+void irq_resample(struct irq *irq);
+
+#endif

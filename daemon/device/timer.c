@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "timer.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+
+#define NS_PER_S        1000000000ll
+#define NO_REG          0xffffu
+#define DMA_IDLE        0u
+#define DMA_BUSY        1u
+#define DMA_FAILED      0x80000000u
+#define DMA_CMD_READ    1u /* guest -> BAR1 */
+#define DMA_CMD_WRITE   2u /* BAR1 -> guest */
+#define SELF_TEST_BYTES 4096u
+
+/* The self-test DMA's steps, in order. */
+enum self_test_step {
+    SELF_TEST_IDLE,
+    SELF_TEST_DIRECT_WRITE,
+    SELF_TEST_DIRECT_READ,
+    SELF_TEST_MESSAGE_WRITE,
+    SELF_TEST_MESSAGE_READ,
+};
+
+struct self_test {
+    struct dma_transfer transfer; /* first: done functions get at the timer through it */
+    struct timer *timer;
+    enum self_test_step step;
+    uint8_t *written; /* SELF_TEST_BYTES each, while a test runs */
+    uint8_t *read_back;
+};
+
+struct engine {
+    struct dma_transfer transfer;
+    struct timer *timer;
+    bool running;
+};
+
+struct timer {
+    struct timer_parts parts;
+    struct timer_state *state;
+    struct engine engine;
+    struct self_test test;
+    bool stopping; /* a transfer that ends now has no consequences for the registers */
+};
+
+static int64_t now(const struct timer *t)
+{
+    return t->parts.host.now(t->parts.host.opaque);
+}
+
+static void wake_at_deadline(const struct timer *t)
+{
+    t->parts.host.wake_at(t->parts.host.opaque, t->state->deadline);
+}
+
+static void update_irq(struct timer *t, uint32_t events)
+{
+    irq_update(t->parts.irq, t->state->irq_status & t->state->irq_enable,
+               events & t->state->irq_enable);
+}
+
+static enum irq_delivery raise_source(struct timer *t, uint32_t bit)
+{
+    struct timer_state *state = t->state;
+
+    state->irq_status |= bit;
+    return irq_update(t->parts.irq, state->irq_status & state->irq_enable, bit & state->irq_enable);
+}
+
+enum irq_delivery timer_raise_software(struct timer *t)
+{
+    enum irq_delivery how = raise_source(t, TIMER_IRQ_SOFTWARE);
+
+    return (t->state->irq_enable & TIMER_IRQ_SOFTWARE) != 0 ? how : IRQ_PENDING_DISABLED;
+}
+
+/*
+ * Self-test DMA: what libvfio-user's server sample does after each timer interrupt.
+ */
+
+static void self_test_next(struct timer *t);
+
+static void self_test_end(struct timer *t, const char *outcome, int err)
+{
+    struct self_test *test = &t->test;
+    bool by_message = test->step >= SELF_TEST_MESSAGE_WRITE;
+
+    if (err == 0)
+        log_info("dma", "self-test: %s: %s", by_message ? "by message" : "direct", outcome);
+    else
+        log_warning("dma", "self-test: %s: %s: %s", by_message ? "by message" : "direct", outcome,
+                    strerror(-err));
+}
+
+static void self_test_stop(struct timer *t)
+{
+    t->test.step = SELF_TEST_IDLE;
+    free(t->test.written);
+    free(t->test.read_back);
+    t->test.written = NULL;
+    t->test.read_back = NULL;
+}
+
+static void self_test_done(struct dma_transfer *transfer, int err)
+{
+    struct self_test *test = (struct self_test *)transfer;
+    struct timer *t = test->timer;
+    bool was_read = transfer->direction == DMA_FROM_GUEST;
+
+    if (err == -ECANCELED || t->stopping) {
+        self_test_stop(t);
+        return;
+    }
+    if (err == 0 && !was_read) {
+        test->step++;
+    } else {
+        if (err != 0)
+            self_test_end(t, was_read ? "read failed" : "write failed", err);
+        else if (memcmp(test->written, test->read_back, SELF_TEST_BYTES) != 0)
+            self_test_end(t, "read back other bytes than were written", -EIO);
+        else
+            self_test_end(t, "4096 bytes written and read back alike", 0);
+        /* On to the other way, or the end. */
+        test->step =
+            test->step < SELF_TEST_MESSAGE_WRITE ? SELF_TEST_MESSAGE_WRITE : SELF_TEST_IDLE;
+    }
+    self_test_next(t);
+}
+
+/* The direct part is for the second region, the one by message for the first. */
+static void self_test_next(struct timer *t)
+{
+    struct self_test *test = &t->test;
+    bool by_message;
+    bool shared;
+    uint64_t iova;
+    uint64_t size;
+
+    if (test->step == SELF_TEST_IDLE) {
+        self_test_stop(t);
+        return;
+    }
+    by_message = test->step >= SELF_TEST_MESSAGE_WRITE;
+    if (dma_nth_range(t->parts.dma, by_message ? 0 : 1, &iova, &size, &shared) != 0 ||
+        size < SELF_TEST_BYTES || (!by_message && !shared)) {
+        log_info("dma", "self-test: %s: no such region is mapped",
+                 by_message ? "by message" : "direct");
+        test->step = by_message ? SELF_TEST_IDLE : SELF_TEST_MESSAGE_WRITE;
+        self_test_next(t);
+        return;
+    }
+    if (test->step == SELF_TEST_DIRECT_WRITE || test->step == SELF_TEST_MESSAGE_WRITE) {
+        test->transfer.direction = DMA_TO_GUEST;
+        test->transfer.buffer = test->written;
+    } else {
+        test->transfer.direction = DMA_FROM_GUEST;
+        test->transfer.buffer = test->read_back;
+    }
+    test->transfer.way = by_message ? DMA_MESSAGE : DMA_DIRECT;
+    test->transfer.iova = iova;
+    test->transfer.length = SELF_TEST_BYTES;
+    test->transfer.done = self_test_done;
+    dma_start(t->parts.dma, &test->transfer);
+}
+
+static void self_test_begin(struct timer *t)
+{
+    struct self_test *test = &t->test;
+
+    if (test->step != SELF_TEST_IDLE)
+        return; /* the last one still waits for the client */
+    test->written = malloc(SELF_TEST_BYTES);
+    test->read_back = calloc(1, SELF_TEST_BYTES);
+    if (test->written == NULL || test->read_back == NULL) {
+        self_test_stop(t);
+        return;
+    }
+    for (size_t i = 0; i < SELF_TEST_BYTES; i++)
+        test->written[i] = (uint8_t)(t->state->fired / 1000 + (int64_t)(i * 7));
+    test->step = SELF_TEST_DIRECT_WRITE;
+    self_test_next(t);
+}
+
+/*
+ * Timer
+ */
+
+void timer_wake(struct timer *t)
+{
+    struct timer_state *state = t->state;
+    int64_t time = now(t);
+
+    if (state->deadline == 0)
+        return;
+    if (time >= state->deadline) {
+        state->deadline = 0;
+        state->fired = time;
+        raise_source(t, TIMER_IRQ_TIMER);
+        if (t->parts.dma_on_irq)
+            self_test_begin(t);
+    }
+    wake_at_deadline(t);
+}
+
+/* A deadline of 0 disarms. Arming acknowledges, so each deadline has its own rise of the level. */
+static void arm(struct timer *t, int64_t deadline)
+{
+    t->state->deadline = deadline;
+    t->state->irq_status &= ~TIMER_IRQ_TIMER;
+    update_irq(t, 0);
+    wake_at_deadline(t);
+    timer_wake(t);
+}
+
+/*
+ * DMA engine
+ */
+
+static void engine_finish(struct timer *t, int err)
+{
+    t->state->dma_control = err == 0 ? DMA_IDLE : DMA_FAILED + (uint32_t)-err;
+    raise_source(t, TIMER_IRQ_DMA);
+}
+
+static void engine_done(struct dma_transfer *transfer, int err)
+{
+    struct engine *engine = (struct engine *)transfer;
+
+    engine->running = false;
+    if (!engine->timer->stopping)
+        engine_finish(engine->timer, err);
+}
+
+static int engine_check(const struct timer *t, uint32_t command)
+{
+    const struct timer_state *state = t->state;
+
+    if (command != DMA_CMD_READ && command != DMA_CMD_WRITE)
+        return -EINVAL;
+    if (state->dma_offset > t->parts.bar1_size ||
+        state->dma_length > t->parts.bar1_size - state->dma_offset)
+        return -ERANGE;
+    if (state->dma_length > 0 && state->dma_length - 1 > UINT64_MAX - state->dma_iova)
+        return -EFAULT;
+    /* The number that QEMU answers DMA messages with when Bus Master is off. */
+    return t->parts.may_dma(t->parts.host.opaque) ? 0 : -ENODEV;
+}
+
+static void engine_start(struct timer *t, uint32_t command)
+{
+    struct timer_state *state = t->state;
+    int err = engine_check(t, command);
+
+    state->dma_command = command;
+    if (err != 0) {
+        engine_finish(t, err);
+        return;
+    }
+    state->dma_control = DMA_BUSY;
+    t->engine.running = true;
+    t->engine.transfer = (struct dma_transfer) {
+        .direction = command == DMA_CMD_READ ? DMA_FROM_GUEST : DMA_TO_GUEST,
+        .way = DMA_ANY,
+        .iova = state->dma_iova,
+        .buffer = t->parts.bar1 + state->dma_offset,
+        .length = state->dma_length,
+        .done = engine_done,
+    };
+    dma_start(t->parts.dma, &t->engine.transfer);
+}
+
+/*
+ * Registers
+ */
+
+struct reg {
+    uint16_t offset;
+    uint16_t size;
+    uint64_t (*read)(struct timer *t);
+    void (*write)(struct timer *t, uint64_t value); /* NULL: writes are ignored */
+};
+
+/* a - b as two's complement, without overflow's traps. */
+static uint64_t minus(int64_t a, int64_t b)
+{
+    return (uint64_t)a - (uint64_t)b;
+}
+
+static uint64_t read_timer_sec(struct timer *t)
+{
+    return minus(now(t) / NS_PER_S, t->state->written_s);
+}
+
+static void write_timer_sec(struct timer *t, uint64_t value)
+{
+    const int64_t max_s = INT64_MAX / NS_PER_S;
+    int64_t seconds = (int64_t)value;
+    int64_t deadline = seconds > max_s    ? INT64_MAX
+                       : seconds < -max_s ? INT64_MIN
+                                          : seconds * NS_PER_S;
+
+    t->state->written_s = seconds;
+    t->state->written_ns = deadline;
+    arm(t, deadline);
+}
+
+static uint64_t read_timer_nsec(struct timer *t)
+{
+    return minus(now(t), t->state->written_ns);
+}
+
+static void write_timer_nsec(struct timer *t, uint64_t value)
+{
+    t->state->written_s = (int64_t)value / NS_PER_S;
+    t->state->written_ns = (int64_t)value;
+    arm(t, (int64_t)value);
+}
+
+static uint64_t read_irq_status(struct timer *t)
+{
+    return t->state->irq_status;
+}
+
+static void write_irq_status(struct timer *t, uint64_t value)
+{
+    t->state->irq_status &= ~(uint32_t)value;
+    update_irq(t, 0);
+}
+
+static uint64_t read_irq_enable(struct timer *t)
+{
+    return t->state->irq_enable;
+}
+
+static void write_irq_enable(struct timer *t, uint64_t value)
+{
+    t->state->irq_enable = (uint32_t)value;
+    update_irq(t, 0);
+}
+
+static uint64_t read_irq_count(struct timer *t)
+{
+    return irq_count(t->parts.irq);
+}
+
+static uint64_t read_dma_iova(struct timer *t)
+{
+    return t->state->dma_iova;
+}
+
+static void write_dma_iova(struct timer *t, uint64_t value)
+{
+    t->state->dma_iova = value;
+}
+
+static uint64_t read_dma_offset(struct timer *t)
+{
+    return t->state->dma_offset;
+}
+
+static void write_dma_offset(struct timer *t, uint64_t value)
+{
+    t->state->dma_offset = value;
+}
+
+static uint64_t read_dma_length(struct timer *t)
+{
+    return t->state->dma_length;
+}
+
+static void write_dma_length(struct timer *t, uint64_t value)
+{
+    t->state->dma_length = (uint32_t)value;
+}
+
+static uint64_t read_dma_control(struct timer *t)
+{
+    return t->state->dma_control;
+}
+
+static void write_dma_control(struct timer *t, uint64_t value)
+{
+    engine_start(t, (uint32_t)value);
+}
+
+static uint64_t read_clock(struct timer *t)
+{
+    return (uint64_t)now(t);
+}
+
+static uint64_t read_fired(struct timer *t)
+{
+    return (uint64_t)t->state->fired;
+}
+
+static uint64_t read_doorbell(struct timer *t)
+{
+    return t->state->doorbell;
+}
+
+static void write_doorbell(struct timer *t, uint64_t value)
+{
+    t->state->doorbell = (uint32_t)value;
+    t->state->doorbell_count++;
+}
+
+static uint64_t read_doorbell_count(struct timer *t)
+{
+    return t->state->doorbell_count;
+}
+
+static uint64_t read_doorbell_trapped(struct timer *t)
+{
+    return t->state->doorbell_trapped;
+}
+
+static void write_doorbell_trapped(struct timer *t, uint64_t value)
+{
+    t->state->doorbell_trapped = (uint32_t)value;
+    t->state->doorbell_count++;
+}
+
+#define REG_DMA_CONTROL 0x034
+
+static const struct reg regs[] = {
+    { 0x000, 8, read_timer_sec, write_timer_sec },
+    { 0x008, 8, read_timer_nsec, write_timer_nsec },
+    { 0x010, 4, read_irq_status, write_irq_status },
+    { 0x014, 4, read_irq_enable, write_irq_enable },
+    { 0x018, 8, read_irq_count, NULL },
+    { 0x020, 8, read_dma_iova, write_dma_iova },
+    { 0x028, 8, read_dma_offset, write_dma_offset },
+    { 0x030, 4, read_dma_length, write_dma_length },
+    { REG_DMA_CONTROL, 4, read_dma_control, write_dma_control },
+    { 0x040, 8, read_clock, NULL },
+    { 0x048, 8, read_fired, NULL },
+    { 0x800, 4, read_doorbell, write_doorbell },
+    { 0x804, 4, read_doorbell_count, NULL },
+    { 0x808, 4, read_doorbell_trapped, write_doorbell_trapped },
+};
+
+/* The register that the access lies in, NULL when it is not a proper one. */
+static const struct reg *find_reg(uint64_t offset, uint32_t count)
+{
+    if ((count != 1 && count != 2 && count != 4 && count != 8) || offset % count != 0)
+        return NULL;
+    for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++) {
+        if (offset >= regs[i].offset && offset + count <= regs[i].offset + regs[i].size)
+            return &regs[i];
+    }
+    return NULL;
+}
+
+int timer_read(struct timer *t, uint64_t offset, void *data, uint32_t count)
+{
+    const struct reg *reg = find_reg(offset, count);
+    struct timer_state *state = t->state;
+    unsigned shift;
+    uint64_t value;
+
+    if (reg == NULL)
+        return -EINVAL;
+    shift = (unsigned)(offset - reg->offset);
+    /* A value read in halves is one value: the first half keeps the rest for the second. */
+    if (shift > 0 && state->latched_reg == reg->offset)
+        value = state->latched;
+    else
+        value = reg->read(t);
+    state->latched = value;
+    state->latched_reg = shift == 0 && count < reg->size ? reg->offset : NO_REG;
+    value = htole64(value);
+    memcpy(data, (const uint8_t *)&value + shift, count);
+    return 0;
+}
+
+/*
+ * The value that a 64-bit register takes by this write, in *value. Returns false while its last
+ * byte has not been written: the bytes are kept until then.
+ */
+static bool stage(struct timer *t, const struct reg *reg, unsigned shift, const void *data,
+                  uint32_t count, uint64_t *value)
+{
+    struct timer_state *state = t->state;
+    uint64_t staged = state->staged_reg == reg->offset ? htole64(state->staged) : 0;
+
+    memcpy((uint8_t *)&staged + shift, data, count);
+    *value = le64toh(staged);
+    if (shift + count < reg->size) {
+        state->staged = *value;
+        state->staged_reg = reg->offset;
+        return false;
+    }
+    state->staged_reg = NO_REG;
+    return true;
+}
+
+/*
+ * The value that a 32-bit register takes: it takes effect at once. Bytes that are not written keep
+ * what is read there, but for the registers that act on what is written: 0 there.
+ */
+static uint64_t merge(struct timer *t, const struct reg *reg, unsigned shift, const void *data,
+                      uint32_t count)
+{
+    bool keeps = reg->write == write_irq_enable || reg->write == write_dma_length;
+    uint64_t value = htole64(keeps ? reg->read(t) : 0);
+
+    memcpy((uint8_t *)&value + shift, data, count);
+    return le64toh(value);
+}
+
+int timer_write(struct timer *t, uint64_t offset, const void *data, uint32_t count)
+{
+    const struct reg *reg = find_reg(offset, count);
+    unsigned shift;
+    uint64_t value;
+
+    if (reg == NULL)
+        return -EINVAL;
+    if (reg->offset == REG_DMA_CONTROL && t->engine.running)
+        return -EBUSY;
+    if (reg->write == NULL)
+        return 0;
+    shift = (unsigned)(offset - reg->offset);
+    if (reg->size == 8) {
+        if (!stage(t, reg, shift, data, count, &value))
+            return 0;
+    } else {
+        value = merge(t, reg, shift, data, count);
+    }
+    reg->write(t, value);
+    return 0;
+}
+
+/*
+ * Life
+ */
+
+static void set_initial(struct timer_state *state)
+{
+    *state = (struct timer_state) { .irq_enable = UINT32_MAX,
+                                    .staged_reg = NO_REG,
+                                    .latched_reg = NO_REG };
+}
+
+int timer_new(const struct timer_parts *parts, struct timer **out)
+{
+    struct timer *t = calloc(1, sizeof(*t));
+
+    if (t == NULL)
+        return -ENOMEM;
+    t->parts = *parts;
+    t->state = parts->state;
+    t->engine.timer = t;
+    t->test.timer = t;
+    set_initial(t->state);
+    *out = t;
+    return 0;
+}
+
+static void stop_transfers(struct timer *t)
+{
+    t->stopping = true;
+    dma_cancel(t->parts.dma, &t->engine.transfer);
+    dma_cancel(t->parts.dma, &t->test.transfer);
+    t->stopping = false;
+}
+
+void timer_free(struct timer *t)
+{
+    if (t == NULL)
+        return;
+    stop_transfers(t);
+    self_test_stop(t);
+    free(t);
+}
+
+void timer_reset(struct timer *t)
+{
+    stop_transfers(t);
+    set_initial(t->state);
+    wake_at_deadline(t);
+    update_irq(t, 0);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The device's own function: the registers of BAR0 (timer, interrupt status, DMA engine, doorbell)
+ * and the self-test DMA. Register table and rules: the README's section "The device". Knows
+ * nothing of sockets, clocks' file descriptors or the loop: the time and the wake-up come through
+ * struct timer_host.
+ */
+#ifndef VFIO_USERD_TIMER_H
+#define VFIO_USERD_TIMER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dma.h"
+#include "irq.h"
+
+#define TIMER_BAR0_SIZE 4096u
+
+/* Bits of IRQ_STATUS and IRQ_ENABLE; bit n raises MSI vector n. */
+#define TIMER_IRQ_TIMER    (1u << 0)
+#define TIMER_IRQ_SOFTWARE (1u << 1)
+#define TIMER_IRQ_DMA      (1u << 2)
+
+/* Guest-visible; part of the state block. Nanoseconds since the Epoch. */
+struct timer_state {
+    int64_t deadline;  /* 0: not armed */
+    int64_t written_s; /* what TIMER_SEC and TIMER_NSEC count from */
+    int64_t written_ns;
+    int64_t fired; /* FIRED_NSEC */
+    uint64_t dma_iova;
+    uint64_t dma_offset;
+    uint32_t dma_length;
+    uint32_t dma_control; /* as read; 1: to be started anew where no transfer is under way */
+    uint32_t irq_status;
+    uint32_t irq_enable;
+    uint32_t doorbell;
+    uint32_t doorbell_count;
+    uint32_t doorbell_trapped;
+    uint32_t dma_command; /* what was written to DMA_CONTROL */
+    uint64_t staged;      /* bytes of a 64-bit register whose last byte is not written yet */
+    uint64_t latched;     /* the value whose low half was read last */
+    uint16_t staged_reg;  /* offsets of these registers; 0xffff: none */
+    uint16_t latched_reg;
+    uint32_t reserved;
+};
+
+/* The world outside. */
+struct timer_host {
+    void *opaque;
+    int64_t (*now)(void *opaque);                    /* CLOCK_REALTIME in ns */
+    void (*wake_at)(void *opaque, int64_t deadline); /* call timer_wake then; 0: not at all */
+};
+
+/* What the timer works with; all outlive it. */
+struct timer_parts {
+    struct timer_state *state;
+    struct irq *irq;
+    struct dma *dma;
+    uint8_t *bar1;
+    uint64_t bar1_size;
+    bool (*may_dma)(void *opaque); /* Bus Master Enable, with host.opaque */
+    struct timer_host host;
+    bool dma_on_irq;
+};
+
+struct timer;
+
+int timer_new(const struct timer_parts *parts, struct timer **out);
+void timer_free(struct timer *t);
+
+/* Registers as after power-on; transfers under way are dropped. */
+void timer_reset(struct timer *t);
+
+/*
+ * Access to BAR0. Returns 0, or -EINVAL for an access that is not 1, 2, 4 or 8 bytes, naturally
+ * aligned, inside one register, and -EBUSY for a DMA command while one is under way: nothing has
+ * changed then.
+ */
+int timer_read(struct timer *t, uint64_t offset, void *data, uint32_t count);
+int timer_write(struct timer *t, uint64_t offset, const void *data, uint32_t count);
+
+/* Fires what is due, and asks to be woken for what is not. */
+void timer_wake(struct timer *t);
+
+/* Sets SOFTWARE in IRQ_STATUS. */
+enum irq_delivery timer_raise_software(struct timer *t);
+
+#endif

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# All but main.c is a library, which the daemon and the tests link.
+noinst_LIBRARIES += libdaemon.a
+libdaemon_a_SOURCES = \
+	daemon/accept.c daemon/accept.h \
+	daemon/client_info.h \
+	daemon/config.c daemon/config.h \
+	daemon/control/control.c daemon/control/control.h \
+	daemon/control/methods.c daemon/control/methods.h \
+	daemon/daemon.c daemon/daemon.h \
+	daemon/device/description.c daemon/device/description.h \
+	daemon/device/device.c daemon/device/device.h \
+	daemon/device/dma.c daemon/device/dma.h \
+	daemon/device/irq.c daemon/device/irq.h \
+	daemon/device/notifier.c daemon/device/notifier.h \
+	daemon/device/pci.c daemon/device/pci.h \
+	daemon/device/timer.c daemon/device/timer.h \
+	daemon/log.c daemon/log.h \
+	daemon/service/service.c daemon/service/service.h \
+	daemon/session/commands.c daemon/session/commands.h \
+	daemon/session/listener.c daemon/session/listener.h \
+	daemon/session/session.c daemon/session/session.h \
+	daemon/wake.c daemon/wake.h \
+	daemon/watch.c daemon/watch.h
+libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)
+
+DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(SYSTEMD_LIBS)
+
+bin_PROGRAMS += vfio-userd
+vfio_userd_SOURCES = daemon/main.c
+vfio_userd_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS)
+vfio_userd_LDADD = $(DAEMON_LIBS)
+
+# The interface file that is installed is also what GetInterfaceDescription answers: one source.
+varlinkdir = $(datadir)/varlink
+dist_varlink_DATA = daemon/control/io.vfiouserd.Device.varlink
+BUILT_SOURCES += daemon/control/description.varlink.h
+CLEANFILES += daemon/control/description.varlink.h
+daemon/control/description.varlink.h: daemon/control/io.vfiouserd.Device.varlink
+	$(AM_V_GEN)$(MKDIR_P) daemon/control && { \
+	  echo 'static const char description_varlink[] ='; \
+	  $(SED) -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/    "&\\n"/' \
+	    $(srcdir)/daemon/control/io.vfiouserd.Device.varlink; \
+	  echo '    ;'; } > $@.tmp && mv $@.tmp $@

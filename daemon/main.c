@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Options, start-up order, shut-down order. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "config-build.h"
+#include "config.h"
+#include "daemon.h"
+#include "device/device.h"
+#include "log.h"
+#include "lspci.h"
+#include "service/service.h"
+
+enum action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_DUMP,
+    ACTION_CAPABILITIES,
+    ACTION_VERSION,
+    ACTION_HELP
+};
+
+struct options {
+    enum action action;
+    struct daemon_options daemon;
+    const char *config;
+};
+
+static const char usage[] =
+    "Usage: vfio-userd (--socket-path PATH | --fd N) [OPTION]...\n"
+    "Serves an emulated PCI device to a virtual machine over vfio-user, in the foreground.\n"
+    "\n"
+    "  --socket-path PATH     make the vfio-user socket at PATH\n"
+    "  --fd N                 use file descriptor N: a listening or a connected UNIX socket\n"
+    "  --control-path PATH    make the control socket, for vfuctl, at PATH\n"
+    "  --config FILE          the device's description; without it, the default device\n"
+    "  --log-level LEVEL      err, warning, info (the default) or debug\n"
+    "  --check-config         check the description and exit\n"
+    "  --dump-config          print the configuration space, for lspci -F, and exit\n"
+    "  --print-capabilities   print what this program can do, as JSON, and exit\n"
+    "  --version              print the version and what it was built with, and exit\n"
+    "  --help                 print this, and exit\n"
+    "\n"
+    "SIGTERM ends it cleanly. Exit status: 0 done, 1 failed, 2 usage.\n";
+
+enum option_code {
+    OPT_SOCKET = 256,
+    OPT_FD,
+    OPT_CONTROL,
+    OPT_CONFIG,
+    OPT_LOG,
+    OPT_CHECK,
+    OPT_DUMP,
+    OPT_CAPABILITIES,
+    OPT_VERSION,
+    OPT_HELP
+};
+
+static const struct option long_options[] = {
+    { "socket-path", required_argument, NULL, OPT_SOCKET },
+    { "fd", required_argument, NULL, OPT_FD },
+    { "control-path", required_argument, NULL, OPT_CONTROL },
+    { "config", required_argument, NULL, OPT_CONFIG },
+    { "log-level", required_argument, NULL, OPT_LOG },
+    { "check-config", no_argument, NULL, OPT_CHECK },
+    { "dump-config", no_argument, NULL, OPT_DUMP },
+    { "print-capabilities", no_argument, NULL, OPT_CAPABILITIES },
+    { "version", no_argument, NULL, OPT_VERSION },
+    { "help", no_argument, NULL, OPT_HELP },
+    { NULL, 0, NULL, 0 },
+};
+
+static int bad_usage(const char *text, const char *value)
+{
+    fprintf(stderr, "vfio-userd: %s%s\nTry 'vfio-userd --help'.\n", text, value);
+    return -EINVAL;
+}
+
+static int parse_fd(const char *text, int *out)
+{
+    struct stat st;
+    char *end;
+    long fd = strtol(text, &end, 10);
+
+    if (*text == '\0' || *end != '\0' || fd < 0 || fd > INT32_MAX)
+        return bad_usage("--fd takes a file descriptor's number, not ", text);
+    if (fstat((int)fd, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return bad_usage("--fd: this file descriptor is no open socket: ", text);
+    *out = (int)fd;
+    return 0;
+}
+
+static int parse_option(int code, struct options *o)
+{
+    enum log_level level;
+
+    switch (code) {
+    case OPT_SOCKET:
+        o->daemon.socket_path = optarg;
+        return 0;
+    case OPT_FD:
+        return parse_fd(optarg, &o->daemon.fd);
+    case OPT_CONTROL:
+        o->daemon.control_path = optarg;
+        return 0;
+    case OPT_CONFIG:
+        o->config = optarg;
+        return 0;
+    case OPT_LOG:
+        if (log_level_parse(optarg, &level) != 0)
+            return bad_usage("--log-level takes err, warning, info or debug, not ", optarg);
+        log_set_level(level);
+        return 0;
+    case OPT_CHECK:
+        o->action = ACTION_CHECK;
+        return 0;
+    case OPT_DUMP:
+        o->action = ACTION_DUMP;
+        return 0;
+    case OPT_CAPABILITIES:
+        o->action = ACTION_CAPABILITIES;
+        return 0;
+    case OPT_VERSION:
+        o->action = ACTION_VERSION;
+        return 0;
+    case OPT_HELP:
+        o->action = ACTION_HELP;
+        return 0;
+    default: /* getopt has said what is wrong */
+        return bad_usage("unknown or incomplete option", "");
+    }
+}
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+    int code;
+
+    *o = (struct options) { .action = ACTION_RUN, .daemon = { .fd = -1 } };
+    while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+        int err = parse_option(code, o);
+
+        if (err != 0)
+            return err;
+    }
+    if (optind < argc)
+        return bad_usage("takes options only, not ", argv[optind]);
+    if (o->action != ACTION_RUN)
+        return 0;
+    if (o->daemon.socket_path != NULL && o->daemon.fd >= 0)
+        return bad_usage("--socket-path and --fd exclude each other", "");
+    if (o->daemon.socket_path == NULL && o->daemon.fd < 0)
+        return bad_usage("one of --socket-path and --fd is needed", "");
+    return 0;
+}
+
+/* Section "Backend Program Conventions": 0, 1 and 2 must exist; the first fds opened fill gaps. */
+static int ensure_standard_fds(void)
+{
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd < 0)
+        return -errno;
+    close(fd);
+    return 0;
+}
+
+static int64_t no_time(void *opaque)
+{
+    (void)opaque;
+    return 0;
+}
+
+static void no_wake(void *opaque, int64_t deadline)
+{
+    (void)opaque;
+    (void)deadline;
+}
+
+/* The device is made, as it would be after power-on, and its configuration space read. */
+static int dump_config(const struct device_description *d)
+{
+    const struct device_host host = { .now = no_time, .wake_at = no_wake };
+    uint8_t config[PCI_SPACE_EXP_SIZE];
+    struct pci_error error;
+    struct device *dev;
+    int err = device_new(d, &host, &dev, &error);
+
+    if (err != 0)
+        return err;
+    device_read(dev, VFIO_PCI_CONFIG_REGION_INDEX, 0, config, (uint32_t)device_config_size(dev));
+    lspci_print(stdout, "vfio-userd", config, device_config_size(dev));
+    device_free(dev);
+    return 0;
+}
+
+static void print_capabilities(void)
+{
+    static const char *const features[] = { "config", "control", "fd", "socket-path" };
+    struct json_object *root = json_object_new_object();
+    struct json_object *list = json_object_new_array();
+
+    json_object_object_add(root, "type", json_object_new_string("pci"));
+    json_object_object_add(root, "model", json_object_new_string("timer"));
+    for (size_t i = 0; i < sizeof(features) / sizeof(features[0]); i++)
+        json_object_array_add(list, json_object_new_string(features[i]));
+    json_object_object_add(root, "features", list);
+    puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY));
+    json_object_put(root);
+}
+
+static void print_version(void)
+{
+    printf("vfio-userd %s\n", PACKAGE_VERSION);
+    printf("libuv %s, json-c %s, libsystemd %s\n", uv_version_string(), json_c_version(),
+           service_available() ? "yes" : "no");
+}
+
+static int run(struct options *o)
+{
+    struct daemon *d;
+    int err = daemon_new(&o->daemon, &d);
+
+    if (err != 0)
+        return err;
+    daemon_run(d);
+    daemon_free(d);
+    return 0;
+}
+
+static int load_description(const struct options *o, struct device_description *out)
+{
+    struct config_error error;
+    const char *warning;
+
+    if (o->config == NULL) {
+        description_default(out);
+        return 0;
+    }
+    if (config_load(o->config, out, &error) != 0) {
+        log_err("config", "%s", error.text);
+        return -EINVAL;
+    }
+    warning = config_warning(out);
+    if (warning != NULL)
+        log_warning("config", "%s: %s", o->config, warning);
+    return 0;
+}
+
+static int act(struct options *o)
+{
+    struct device_description description;
+    int err = 0;
+
+    switch (o->action) {
+    case ACTION_HELP:
+        fputs(usage, stdout);
+        return 0;
+    case ACTION_VERSION:
+        print_version();
+        return 0;
+    case ACTION_CAPABILITIES:
+        print_capabilities();
+        return 0;
+    default:
+        break;
+    }
+    err = load_description(o, &description);
+    if (err != 0)
+        return err;
+    o->daemon.description = &description;
+    if (o->action == ACTION_RUN)
+        err = run(o);
+    else if (o->action == ACTION_DUMP)
+        err = dump_config(&description);
+    description_fini(&description);
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+
+    if (ensure_standard_fds() != 0)
+        return EXIT_FAILURE;
+    log_set_prefixes(getenv("JOURNAL_STREAM") != NULL);
+    if (parse_options(argc, argv, &options) != 0)
+        return 2;
+    if (act(&options) != 0)
+        return EXIT_FAILURE;
+    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The service manager: everything that needs libsystemd, with the ifdefs inside. Without
+ * libsystemd, or when not started by a service manager, all of it does nothing.
+ */
+#ifndef VFIO_USERD_SERVICE_H
+#define VFIO_USERD_SERVICE_H
+
+#include <stdbool.h>
+
+/* Whether this build has libsystemd. */
+bool service_available(void);
+
+/* Both sockets answer. */
+void service_ready(void);
+
+/* The end has begun. */
+void service_stopping(void);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "commands.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef int (*handler_fn)(struct command_context *c, const struct message_request *request,
+                          struct stream_message *m, struct reply *reply);
+
+void *reply_payload(struct reply *r, size_t len)
+{
+    uint8_t *message = stream_reserve(r->stream, VFIO_USER_HEADER_SIZE + len);
+
+    if (message == NULL)
+        return NULL;
+    r->len = len;
+    return message + VFIO_USER_HEADER_SIZE;
+}
+
+/* A reply of exactly these bytes. */
+static int reply_with(struct reply *r, const void *data, size_t len)
+{
+    void *payload = reply_payload(r, len);
+
+    if (payload == NULL)
+        return -ENOMEM;
+    memcpy(payload, data, len);
+    return 0;
+}
+
+static void say_unshared(struct command_context *c)
+{
+    if (c->unshared_said)
+        return;
+    c->unshared_said = true;
+    log_warning("dma", "guest memory is not shared: start QEMU with "
+                       "memory-backend-memfd,share=on; DMA goes through messages until then");
+}
+
+static int handle_dma_map(struct command_context *c, const struct message_request *request,
+                          struct stream_message *m, struct reply *reply)
+{
+    const struct vfio_user_dma_map *map = &request->dma_map;
+    struct dma *dma = device_dma(c->dev);
+    struct dma_info info;
+    int err;
+
+    (void)reply;
+    if (m->fds_lost)
+        return -EMFILE;
+    if (m->nfds > 1)
+        return -EINVAL;
+    if (m->nfds == 0) {
+        int none = -1;
+
+        err = dma_map(dma, map->address, map->size, map->flags, &none, 0);
+        dma_get_info(dma, &info);
+        /* Maps of device memory have no fd either, but never come first. */
+        if (err == 0 && info.shared == 0)
+            say_unshared(c);
+        return err;
+    }
+    return dma_map(dma, map->address, map->size, map->flags, &m->fds[0], map->offset);
+}
+
+static int handle_dma_unmap(struct command_context *c, const struct message_request *request,
+                            struct stream_message *m, struct reply *reply)
+{
+    const struct vfio_user_dma_unmap *unmap = &request->dma_unmap;
+    struct dma *dma = device_dma(c->dev);
+    int err = 0;
+
+    (void)m;
+    if (unmap->flags != 0)
+        dma_unmap_all(dma);
+    else
+        err = dma_unmap(dma, unmap->address, unmap->size);
+    if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
+        /* This client waits for 24 bytes of payload after an error too, and for ever. */
+        if (log_limit_pass(c->limit, "session"))
+            log_warning("session",
+                        "DMA_UNMAP of 0x%llx+0x%llx, which is not mapped: answered "
+                        "with success, the client could not read an error",
+                        (unsigned long long)unmap->address, (unsigned long long)unmap->size);
+        err = 0;
+    }
+    return err != 0 ? err : reply_with(reply, unmap, sizeof(*unmap));
+}
+
+static int handle_get_info(struct command_context *c, const struct message_request *request,
+                           struct stream_message *m, struct reply *reply)
+{
+    const struct vfio_user_device_info info = {
+        .argsz = sizeof(info),
+        .flags = VFIO_DEVICE_FLAGS_RESET | VFIO_DEVICE_FLAGS_PCI,
+        .num_regions = DEVICE_NUM_REGIONS,
+        .num_irqs = DEVICE_NUM_IRQS,
+    };
+
+    (void)c;
+    (void)request;
+    (void)m;
+    return reply_with(reply, &info, sizeof(info));
+}
+
+/* Section "VFIO region capabilities": the one capability there is, right behind the info. */
+static void write_sparse(uint8_t *at, const struct device_region *region)
+{
+    struct vfio_region_info_cap_sparse_mmap sparse = {
+        .header = { .id = VFIO_REGION_INFO_CAP_SPARSE_MMAP, .version = 1 },
+        .nr_areas = region->n_areas,
+    };
+
+    memcpy(at, &sparse, sizeof(sparse));
+    at += sizeof(sparse);
+    for (unsigned i = 0; i < region->n_areas; i++) {
+        const struct vfio_region_sparse_mmap_area area = { .offset = region->areas[i].offset,
+                                                           .size = region->areas[i].size };
+
+        memcpy(at, &area, sizeof(area));
+        at += sizeof(area);
+    }
+}
+
+/*
+ * A client that has not left room for the capabilities gets the plain structure and the size to ask
+ * with again. That reply has neither capabilities nor an fd and so has neither flag: QEMU refuses
+ * CAPS without an offset, Cloud Hypervisor dies of MMAP without an fd.
+ */
+static int handle_region_info(struct command_context *c, const struct message_request *request,
+                              struct stream_message *m, struct reply *reply)
+{
+    struct device_region region;
+    struct vfio_region_info info = { .index = request->query.index };
+    size_t size = sizeof(info);
+    uint8_t *payload;
+
+    (void)m;
+    if (device_region(c->dev, request->query.index, &region) != 0)
+        return -EINVAL;
+    info.flags = region.flags;
+    info.size = region.size;
+    if (region.n_areas > 0)
+        size += sizeof(struct vfio_region_info_cap_sparse_mmap) +
+                region.n_areas * sizeof(struct vfio_region_sparse_mmap_area);
+    info.argsz = (uint32_t)size;
+    if (request->query.argsz < size) {
+        info.flags &= ~VFIO_REGION_INFO_FLAG_MMAP;
+        return reply_with(reply, &info, sizeof(info));
+    }
+    payload = reply_payload(reply, size);
+    if (payload == NULL)
+        return -ENOMEM;
+    if (region.n_areas > 0) {
+        info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+        info.cap_offset = sizeof(info);
+        write_sparse(payload + sizeof(info), &region);
+    }
+    memcpy(payload, &info, sizeof(info));
+    reply->fd = region.fd;
+    return 0;
+}
+
+static int handle_irq_info(struct command_context *c, const struct message_request *request,
+                           struct stream_message *m, struct reply *reply)
+{
+    struct vfio_irq_info info = { .argsz = sizeof(info), .index = request->query.index };
+
+    (void)m;
+    if (irq_info(device_irq(c->dev), info.index, &info.count, &info.flags) != 0)
+        return -EINVAL;
+    return reply_with(reply, &info, sizeof(info));
+}
+
+static int handle_set_irqs(struct command_context *c, const struct message_request *request,
+                           struct stream_message *m, struct reply *reply)
+{
+    (void)reply;
+    if (m->fds_lost)
+        return -EMFILE;
+    return irq_set(device_irq(c->dev), request->set_irqs.flags, request->set_irqs.index,
+                   request->set_irqs.start, request->set_irqs.count, request->set_irqs.bools,
+                   m->fds, m->nfds);
+}
+
+static void say_bad_access(struct command_context *c, const char *what,
+                           const struct message_request *request, int err)
+{
+    if (log_limit_pass(c->limit, "session"))
+        log_warning("session",
+                    "%s of region %u at 0x%llx, %u bytes: %s: answered with success, "
+                    "the client could not read an error",
+                    what, request->access.region, (unsigned long long)request->access.offset,
+                    request->access.count, strerror(-err));
+}
+
+static int handle_region_read(struct command_context *c, const struct message_request *request,
+                              struct stream_message *m, struct reply *reply)
+{
+    const struct vfio_user_region_access access = { .offset = request->access.offset,
+                                                    .region = request->access.region,
+                                                    .count = request->access.count };
+    uint8_t *payload = reply_payload(reply, sizeof(access) + access.count);
+    uint8_t *data;
+    int err;
+
+    (void)m;
+    if (payload == NULL)
+        return -ENOMEM;
+    data = payload + sizeof(access);
+    memcpy(payload, &access, sizeof(access));
+    err = device_read(c->dev, access.region, access.offset, data, access.count);
+    if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
+        say_bad_access(c, "read", request, err);
+        memset(data, 0xff, access.count);
+        err = 0;
+    }
+    return err;
+}
+
+static int handle_region_write(struct command_context *c, const struct message_request *request,
+                               struct stream_message *m, struct reply *reply)
+{
+    const struct vfio_user_region_access access = { .offset = request->access.offset,
+                                                    .region = request->access.region,
+                                                    .count = request->access.count };
+    int err =
+        device_write(c->dev, access.region, access.offset, request->access.data, access.count);
+
+    (void)m;
+    if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
+        say_bad_access(c, "write", request, err);
+        err = 0;
+    }
+    return err != 0 ? err : reply_with(reply, &access, sizeof(access));
+}
+
+/* Section "VFIO_USER_DEVICE_RESET". */
+static int handle_reset(struct command_context *c, const struct message_request *request,
+                        struct stream_message *m, struct reply *reply)
+{
+    (void)request;
+    (void)m;
+    (void)reply;
+    device_reset(c->dev);
+    log_info("session", "device reset by the client");
+    return 0;
+}
+
+/*
+ * Writes are done in their order up to the first that fails; the reply counts those done. When not
+ * even the first is, that is an error.
+ */
+static int handle_write_multi(struct command_context *c, const struct message_request *request,
+                              struct stream_message *m, struct reply *reply)
+{
+    uint64_t count = request->write_multi.count;
+    struct vfio_user_write_single w;
+    uint64_t done;
+    int err = 0;
+
+    (void)m;
+    for (uint64_t i = 0; i < count; i++) {
+        memcpy(&w, request->write_multi.writes + i * sizeof(w), sizeof(w));
+        if (w.count > sizeof(w.data))
+            return -EINVAL;
+    }
+    for (done = 0; done < count; done++) {
+        memcpy(&w, request->write_multi.writes + done * sizeof(w), sizeof(w));
+        err = device_write(c->dev, w.region, w.offset, w.data, w.count);
+        if (err != 0)
+            break;
+    }
+    if (err != 0 && log_limit_pass(c->limit, "session"))
+        log_warning("session", "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
+                    (unsigned long long)done + 1, (unsigned long long)count, w.region,
+                    (unsigned long long)w.offset, strerror(-err));
+    return err != 0 && done == 0 ? err : reply_with(reply, &done, sizeof(done));
+}
+
+/* The rest answers ENOTSUP. */
+static const handler_fn handlers[VFIO_USER_COMMAND_COUNT] = {
+    [VFIO_USER_DMA_MAP] = handle_dma_map,
+    [VFIO_USER_DMA_UNMAP] = handle_dma_unmap,
+    [VFIO_USER_DEVICE_GET_INFO] = handle_get_info,
+    [VFIO_USER_DEVICE_GET_REGION_INFO] = handle_region_info,
+    [VFIO_USER_DEVICE_GET_IRQ_INFO] = handle_irq_info,
+    [VFIO_USER_DEVICE_SET_IRQS] = handle_set_irqs,
+    [VFIO_USER_REGION_READ] = handle_region_read,
+    [VFIO_USER_REGION_WRITE] = handle_region_write,
+    [VFIO_USER_DEVICE_RESET] = handle_reset,
+    [VFIO_USER_REGION_WRITE_MULTI] = handle_write_multi,
+};
+
+int commands_execute(struct command_context *c, const struct message_request *request,
+                     struct stream_message *m, struct reply *reply)
+{
+    handler_fn handler = handlers[request->hdr.command];
+
+    return handler != NULL ? handler(c, request, m, reply) : -ENOTSUP;
+}

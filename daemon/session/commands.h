@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The commands of a client, one handler each, in a table by number. A handler gets a request whose
+ * lengths have been validated and a reply to write; it returns 0, or a negative errno that becomes
+ * the error reply. It knows the device and the session's negotiated facts, not the socket.
+ */
+#ifndef VFIO_USERD_COMMANDS_H
+#define VFIO_USERD_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client_info.h"
+#include "device/device.h"
+#include "log.h"
+#include "message.h"
+#include "stream.h"
+
+/* A reply in the making, in the stream's own buffer. */
+struct reply {
+    struct stream *stream;
+    size_t len; /* of the payload */
+    int fd;     /* to send along, stays the device's; -1 */
+};
+
+/* What handlers know of the session. */
+struct command_context {
+    struct device *dev;
+    enum client_profile profile;
+    struct log_limit *limit;
+    bool unshared_said; /* the client did not share its memory: said once */
+};
+
+/* The reply's payload of len bytes, to be filled in whole; NULL without memory. */
+void *reply_payload(struct reply *r, size_t len);
+
+/*
+ * Executes any command but VERSION. fds that the command does not take stay in m. Returns 0 with
+ * *reply written, or a negative errno: the state is as it was.
+ */
+int commands_execute(struct command_context *c, const struct message_request *request,
+                     struct stream_message *m, struct reply *reply);
+
+#endif

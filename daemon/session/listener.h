@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Where vfio-user clients come in: a socket at a path, or an fd that we were started with. Accepts
+ * at once, keeps the connections, and says which of them is the client. A connection that is left
+ * in the backlog would hang Cloud Hypervisor; one too many is accepted to be closed.
+ */
+#ifndef VFIO_USERD_LISTENER_H
+#define VFIO_USERD_LISTENER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "client_info.h"
+#include "device/device.h"
+
+struct listener;
+
+struct listener_host {
+    void *opaque;
+    /* The only connection that there will ever be (fd was a connected socket) is gone. */
+    void (*done)(void *opaque);
+};
+
+/*
+ * fd: a listening UNIX socket, or a connected one; owned from now on, also on failure. dev outlives
+ * the listener. Returns 0 or -errno.
+ */
+int listener_new(uv_loop_t *loop, int fd, struct device *dev, const struct listener_host *host,
+                 struct listener **out);
+
+/* Closes all connections, each after what it can be sent at once. */
+void listener_free(struct listener *l);
+
+/* The attached client's session, NULL without one. */
+struct session *listener_client(struct listener *l);
+
+#endif

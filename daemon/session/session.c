@@ -1,0 +1,533 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "log.h"
+#include "message.h"
+#include "stream.h"
+#include "version.h"
+#include "watch.h"
+
+/* A connection that has not said VERSION is not kept longer. */
+#define VERSION_TIMEOUT_MS 5000
+
+/* Replies that are collected before they are sent in the middle of a turn. */
+#define QUEUE_BYTES (256u * 1024)
+
+/* Our commands without an answer, those of cancelled transfers included. */
+#define MAX_PENDING 32
+
+/* Messages of at most this much are taken before a client has said VERSION. */
+#define HANDSHAKE_MAX 65536u
+
+/* One of our commands to the client. */
+struct pending {
+    bool used;
+    uint16_t id;
+    uint16_t command;
+    uint32_t tag;
+    uint64_t iova;
+    uint32_t len;
+};
+
+struct session {
+    uv_loop_t *loop;
+    uv_timer_t version; /* runs until VERSION has come */
+    struct watch *socket;
+    struct watch *unmask; /* of unmask_fd */
+    int unmask_fd;        /* a duplicate of the INTx UNMASK eventfd; -1 */
+    struct session_host host;
+    struct device *dev;
+    struct stream *stream;
+    struct client_info info;
+    struct command_context context;
+    struct log_limit limit;
+    struct pending pending[MAX_PENDING];
+    uint16_t next_id;
+    bool attached;
+    bool closing;
+    bool in_turn; /* messages are being handled: what is queued is sent at the end */
+    bool blocked; /* the socket takes no more: nothing is read until it does */
+};
+
+const char *client_profile_name(enum client_profile profile)
+{
+    static const char *const names[] = {
+        [PROFILE_AUTO] = "auto",
+        [PROFILE_STRICT] = "strict",
+        [PROFILE_QEMU] = "qemu",
+        [PROFILE_CLOUD_HYPERVISOR] = "cloud-hypervisor",
+    };
+
+    return names[profile];
+}
+
+static void on_socket(void *arg, int events);
+
+/*
+ * Life
+ */
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+static void unwatch_unmask(struct session *s)
+{
+    watch_free(s->unmask);
+    s->unmask = NULL;
+    if (s->unmask_fd >= 0)
+        close(s->unmask_fd);
+    s->unmask_fd = -1;
+}
+
+void session_close(struct session *s, const char *reason)
+{
+    if (s->closing)
+        return;
+    s->closing = true;
+    stream_flush(s->stream);
+    if (s->attached) {
+        log_info("session", "client pid %d detached: %s; %llu requests, %llu errors",
+                 (int)s->info.pid, reason, (unsigned long long)s->info.requests,
+                 (unsigned long long)s->info.errors);
+        device_drop_client(s->dev);
+    } else {
+        log_info("session", "connection of pid %d closed: %s", (int)s->info.pid, reason);
+    }
+    s->host.closed(s->host.opaque, s);
+    s->attached = false;
+    unwatch_unmask(s);
+    watch_free(s->socket);
+    stream_free(s->stream);
+    s->stream = NULL;
+    uv_close((uv_handle_t *)&s->version, on_timer_closed);
+}
+
+static void on_version_timeout(uv_timer_t *timer)
+{
+    session_close(timer->data, "no VERSION message came within 5 s");
+}
+
+int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
+                struct session **out)
+{
+    struct session *s = calloc(1, sizeof(*s));
+    struct ucred peer = { 0 };
+    socklen_t len = sizeof(peer);
+    int err;
+
+    if (s == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    err = stream_new(fd, HANDSHAKE_MAX, &s->stream);
+    if (err != 0) {
+        free(s);
+        return err;
+    }
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
+        s->info.pid = peer.pid;
+        s->info.uid = peer.uid;
+    }
+    s->loop = loop;
+    s->host = *host;
+    s->dev = dev;
+    s->unmask_fd = -1;
+    s->context = (struct command_context) { .dev = dev, .limit = &s->limit };
+    err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
+    if (err != 0) {
+        stream_free(s->stream);
+        free(s);
+        return err;
+    }
+    uv_timer_init(loop, &s->version);
+    s->version.data = s;
+    uv_timer_start(&s->version, on_version_timeout, VERSION_TIMEOUT_MS, 0);
+    *out = s;
+    return 0;
+}
+
+bool session_attached(const struct session *s)
+{
+    return s->attached;
+}
+
+void session_info(const struct session *s, struct client_info *out)
+{
+    *out = s->info;
+}
+
+/*
+ * Sending
+ */
+
+static void set_blocked(struct session *s, bool blocked)
+{
+    if (s->blocked == blocked)
+        return;
+    s->blocked = blocked;
+    watch_set(s->socket, blocked ? UV_WRITABLE : UV_READABLE);
+}
+
+/* Returns whether all is sent; false also when the session is closed now. */
+static bool flush(struct session *s)
+{
+    int err = stream_flush(s->stream);
+
+    if (err == 0 || err == -EAGAIN) {
+        set_blocked(s, err != 0);
+        return err == 0;
+    }
+    session_close(s, strerror(-err));
+    return false;
+}
+
+static int send_reply(struct session *s, const struct vfio_user_header *request, int err,
+                      const struct reply *reply)
+{
+    size_t len = VFIO_USER_HEADER_SIZE + (err == 0 ? reply->len : 0);
+    uint8_t *message = stream_reserve(s->stream, len);
+
+    if (message == NULL)
+        return -ENOMEM;
+    message_encode_header(message, request->id, request->command, (uint32_t)len,
+                          VFIO_USER_TYPE_REPLY | (err != 0 ? VFIO_USER_ERROR : 0), (uint32_t)-err);
+    return stream_commit(s->stream, len, &reply->fd, err == 0 && reply->fd >= 0 ? 1 : 0);
+}
+
+/*
+ * Our commands
+ */
+
+uint32_t session_max_data(const struct session *s)
+{
+    const struct device_description *d = device_description(s->dev);
+    uint64_t max = s->info.caps.max_data_xfer_size;
+
+    if (!s->attached)
+        return 0;
+    return max < d->limits.max_data_xfer_size ? (uint32_t)max : d->limits.max_data_xfer_size;
+}
+
+static struct pending *free_pending(struct session *s)
+{
+    for (unsigned i = 0; i < MAX_PENDING; i++) {
+        if (!s->pending[i].used)
+            return &s->pending[i];
+    }
+    return NULL;
+}
+
+int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
+{
+    const struct vfio_user_dma_access access = { .address = iova, .count = len };
+    uint16_t command = data != NULL ? VFIO_USER_DMA_WRITE : VFIO_USER_DMA_READ;
+    size_t size = VFIO_USER_HEADER_SIZE + sizeof(access) + (data != NULL ? len : 0);
+    struct pending *pending = free_pending(s);
+    uint8_t *message;
+
+    if (s->closing)
+        return -ENOTCONN;
+    if (pending == NULL)
+        return -EBUSY;
+    message = stream_reserve(s->stream, size);
+    if (message == NULL)
+        return -ENOMEM;
+    *pending = (struct pending) {
+        .used = true, .id = s->next_id++, .command = command, .tag = tag, .iova = iova, .len = len
+    };
+    message_encode_header(message, pending->id, command, (uint32_t)size, VFIO_USER_TYPE_COMMAND, 0);
+    memcpy(message + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
+    if (data != NULL)
+        memcpy(message + VFIO_USER_HEADER_SIZE + sizeof(access), data, len);
+    stream_commit(s->stream, size, NULL, 0);
+    /* Out of a turn (a timer fired, say) nobody else would send it. A dead socket is noticed by
+     * the next read: the caller is in the middle of something and must not lose its session. */
+    if (!s->in_turn && stream_flush(s->stream) == -EAGAIN)
+        set_blocked(s, true);
+    return 0;
+}
+
+static struct pending *find_pending(struct session *s, const struct vfio_user_header *hdr)
+{
+    for (unsigned i = 0; i < MAX_PENDING; i++) {
+        struct pending *p = &s->pending[i];
+
+        if (p->used && p->id == hdr->id && p->command == hdr->command)
+            return p;
+    }
+    return NULL;
+}
+
+/* An errno that a peer sent, as one of ours; 0 is allowed on the wire and means nothing. */
+static int peer_errno(uint32_t error)
+{
+    return error == 0 || error > 4095 ? -EIO : -(int)error;
+}
+
+static void handle_reply(struct session *s, const struct stream_message *m)
+{
+    struct pending *pending = find_pending(s, &m->hdr);
+    struct message_dma_reply reply = { 0 };
+    struct pending done;
+    int err;
+
+    if (pending == NULL) {
+        if (log_limit_pass(&s->limit, "session"))
+            log_warning("session", "a reply to %s, id %u, that was not asked for: ignored",
+                        message_command_name(m->hdr.command), m->hdr.id);
+        return;
+    }
+    done = *pending;
+    pending->used = false;
+    if ((m->hdr.flags & VFIO_USER_ERROR) != 0)
+        err = peer_errno(m->hdr.error);
+    else
+        err =
+            message_decode_dma_reply(done.command, m->payload, m->hdr.size - VFIO_USER_HEADER_SIZE,
+                                     done.iova, done.len, &reply);
+    if (err != 0 && log_limit_pass(&s->limit, "session"))
+        log_warning("session", "%s of 0x%llx, %u bytes: %s", message_command_name(done.command),
+                    (unsigned long long)done.iova, done.len, strerror(-err));
+    dma_message_done(device_dma(s->dev), done.tag, err, reply.data, done.len);
+}
+
+/*
+ * VERSION
+ */
+
+/* By what only these clients say. */
+static enum client_profile guess_profile(const struct version_caps *client)
+{
+    const uint32_t qemu = VERSION_PGSIZES | VERSION_MAX_DMA_MAPS | VERSION_WRITE_MULTIPLE |
+                          VERSION_MIGRATION_MAX_BITMAP_SIZE;
+    const uint32_t cloud_hypervisor = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE |
+                                      VERSION_MIGRATION | VERSION_MIGRATION_PGSIZE;
+
+    if ((client->present & qemu) == qemu)
+        return PROFILE_QEMU;
+    if (client->present == cloud_hypervisor && client->max_msg_fds == 1)
+        return PROFILE_CLOUD_HYPERVISOR;
+    return PROFILE_STRICT;
+}
+
+static void our_caps(const struct device_description *d, struct version_caps *ours)
+{
+    version_defaults(ours);
+    ours->present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_MAX_DMA_MAPS |
+                    VERSION_PGSIZES | VERSION_WRITE_MULTIPLE;
+    ours->max_msg_fds = d->limits.max_msg_fds;
+    ours->max_data_xfer_size = d->limits.max_data_xfer_size;
+    ours->max_dma_maps = d->limits.max_dma_maps;
+    ours->write_multiple = true;
+}
+
+static int write_version(struct reply *reply, const struct version_caps *caps)
+{
+    const struct vfio_user_version version = { .major = caps->major, .minor = caps->minor };
+    char *json = version_format(caps);
+    uint8_t *payload = NULL;
+
+    if (json != NULL)
+        payload = reply_payload(reply, sizeof(version) + strlen(json) + 1);
+    if (payload != NULL) {
+        memcpy(payload, &version, sizeof(version));
+        strcpy((char *)payload + sizeof(version), json);
+    }
+    free(json);
+    return payload != NULL ? 0 : -ENOMEM;
+}
+
+/* Becomes the client, or says why not. On success *reply is written. */
+static int attach(struct session *s, const struct message_request *request, struct reply *reply)
+{
+    const struct device_description *d = device_description(s->dev);
+    struct version_caps client;
+    struct version_caps ours;
+    const char *field = "";
+    int err = version_parse(request->version.major, request->version.minor, request->version.json,
+                            request->version.json_len, &client, &field);
+
+    if (err != 0) {
+        log_warning("session", "VERSION of pid %d: %s is not valid", (int)s->info.pid, field);
+        return err;
+    }
+    our_caps(d, &ours);
+    err = version_negotiate(&client, &ours, &s->info.caps);
+    if (err != 0) {
+        log_warning("session", "VERSION of pid %d: protocol %u.%u is not supported",
+                    (int)s->info.pid, client.major, client.minor);
+        return err;
+    }
+    if (!s->host.attach(s->host.opaque, s)) {
+        log_warning("session", "pid %d turned away: another client is attached", (int)s->info.pid);
+        return -EBUSY;
+    }
+    s->attached = true;
+    s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
+    s->context.profile = s->info.profile;
+    /* What the client takes from us is its own word, not the lesser of both. */
+    s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
+    stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
+    uv_timer_stop(&s->version);
+    log_info("session", "client pid %d uid %d attached: protocol %u.%u, profile %s",
+             (int)s->info.pid, (int)s->info.uid, s->info.caps.major, s->info.caps.minor,
+             client_profile_name(s->info.profile));
+    return write_version(reply, &s->info.caps);
+}
+
+/* The first message. Returns whether the session goes on. */
+static bool handle_first(struct session *s, const struct stream_message *m)
+{
+    struct message_request request;
+    struct reply reply = { .stream = s->stream, .fd = -1 };
+    int err;
+
+    if (m->hdr.command != VFIO_USER_VERSION ||
+        (m->hdr.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_COMMAND)
+        err = -EINVAL;
+    else
+        err = message_decode_request(&m->hdr, m->payload, HANDSHAKE_MAX, &request);
+    if (err == 0)
+        err = attach(s, &request, &reply);
+    if (send_reply(s, &m->hdr, err, &reply) == 0 && err == 0)
+        return true;
+    session_close(s, err == -EBUSY ? "another client is attached"
+                                   : "it did not begin with a valid VERSION message");
+    return false;
+}
+
+/*
+ * The message loop
+ */
+
+static void on_unmask(void *arg, int events)
+{
+    const struct session *s = arg;
+
+    (void)events;
+    irq_resample(device_irq(s->dev));
+}
+
+/* A SET_IRQS may have brought or taken the UNMASK eventfd. */
+static void watch_unmask(struct session *s)
+{
+    int fd = irq_unmask_fd(device_irq(s->dev));
+
+    if (fd < 0 && s->unmask == NULL)
+        return;
+    unwatch_unmask(s);
+    if (fd < 0)
+        return;
+    /* A duplicate: the device may close its own before this one is not watched any more. */
+    s->unmask_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (s->unmask_fd < 0 || watch_new(s->loop, s->unmask_fd, on_unmask, s, &s->unmask) != 0) {
+        log_warning("session", "the UNMASK eventfd cannot be watched: %s", strerror(errno));
+        unwatch_unmask(s);
+    }
+}
+
+static int execute(struct session *s, struct stream_message *m, struct reply *reply)
+{
+    uint32_t max_data = device_description(s->dev)->limits.max_data_xfer_size;
+    struct message_request request;
+    int err = message_decode_request(&m->hdr, m->payload, max_data, &request);
+
+    if (err == 0 && m->hdr.command == VFIO_USER_VERSION)
+        err = -EINVAL; /* once is enough */
+    if (err == 0)
+        err = commands_execute(&s->context, &request, m, reply);
+    if (err == 0 && m->hdr.command == VFIO_USER_DEVICE_SET_IRQS)
+        watch_unmask(s);
+    return err;
+}
+
+static void handle_request(struct session *s, struct stream_message *m)
+{
+    struct reply reply = { .stream = s->stream, .fd = -1 };
+    bool wants_reply = (m->hdr.flags & VFIO_USER_NO_REPLY) == 0;
+    int err = execute(s, m, &reply);
+
+    s->info.requests++;
+    if (err != 0) {
+        s->info.errors++;
+        log_debug("session", "%s id %u, %u bytes: %s", message_command_name(m->hdr.command),
+                  m->hdr.id, m->hdr.size, strerror(-err));
+    }
+    if (wants_reply)
+        send_reply(s, &m->hdr, err, &reply);
+}
+
+/* Handles one message; returns whether the session goes on. */
+static bool handle_message(struct session *s, struct stream_message *m)
+{
+    bool goes_on = true;
+
+    if (!s->attached)
+        goes_on = handle_first(s, m);
+    else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
+        handle_reply(s, m);
+    else
+        handle_request(s, m);
+    return goes_on;
+}
+
+/*
+ * Handles what has been received, and sends the replies. Returns whether the session goes on and
+ * may read more.
+ */
+static bool handle_received(struct session *s)
+{
+    struct stream_message m;
+    int n = 0;
+
+    s->in_turn = true;
+    while (!s->closing && (n = stream_next(s->stream, &m)) == 1) {
+        bool goes_on = handle_message(s, &m);
+
+        stream_message_fini(s->stream, &m);
+        if (!goes_on)
+            break;
+        if (stream_queued(s->stream) > QUEUE_BYTES && !flush(s))
+            break;
+    }
+    s->in_turn = false;
+    if (s->closing)
+        return false;
+    if (n < 0) {
+        log_warning("session", "pid %d: the stream is out of step: bad size or type in a header",
+                    (int)s->info.pid);
+        session_close(s, "a message that is none");
+        return false;
+    }
+    return flush(s);
+}
+
+static void on_socket(void *arg, int events)
+{
+    struct session *s = arg;
+    int n;
+
+    /* What was left in the buffer when the socket took no more comes first. */
+    if (s->blocked && (!flush(s) || !handle_received(s)))
+        return;
+    if ((events & UV_READABLE) == 0)
+        return;
+    n = stream_fill(s->stream);
+    if (n > 0)
+        handle_received(s);
+    else if (n == -ENOTCONN)
+        session_close(s, "it closed the connection");
+    else if (n < 0)
+        session_close(s, strerror(-n));
+}

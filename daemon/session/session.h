@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One connected vfio-user client: its socket, the VERSION handshake, the message loop, and our own
+ * commands to it (DMA by message). A connection becomes *the* client with its VERSION; while one
+ * is attached, others are answered EBUSY.
+ *
+ * Runs in the loop's thread and never waits: what the socket does not take is sent when it does,
+ * and until then nothing more is read from this client.
+ */
+#ifndef VFIO_USERD_SESSION_H
+#define VFIO_USERD_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "client_info.h"
+#include "device/device.h"
+
+struct session;
+
+/* Whoever keeps the sessions. */
+struct session_host {
+    void *opaque;
+    /* May s be the client now? True: it is from here on, until closed. */
+    bool (*attach)(void *opaque, struct session *s);
+    /* s is going and must not be used any more; it frees itself. */
+    void (*closed)(void *opaque, struct session *s);
+};
+
+/*
+ * Serves the connected socket fd, which it owns from now on, also on failure. dev outlives it.
+ * Returns 0 or -errno.
+ */
+int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
+                struct session **out);
+
+/*
+ * Sends what can be sent at once and closes. reason goes to the log. host->closed is called before
+ * this returns, if it has not been called; memory goes in the loop's next turn.
+ */
+void session_close(struct session *s, const char *reason);
+
+bool session_attached(const struct session *s);
+
+void session_info(const struct session *s, struct client_info *out);
+
+/* For struct dma_messenger. */
+int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data,
+                     uint32_t len);
+uint32_t session_max_data(const struct session *s);
+
+#endif

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: BSD-3-Clause
+noinst_LIBRARIES += libproto.a
+libproto_a_SOURCES = \
+	libproto/client.c libproto/client.h \
+	libproto/lspci.c libproto/lspci.h \
+	libproto/message.c libproto/message.h \
+	libproto/stream.c libproto/stream.h \
+	libproto/varlink.c libproto/varlink.h \
+	libproto/version.c libproto/version.h \
+	libproto/vfio_user.h libproto/wire.h
+libproto_a_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)

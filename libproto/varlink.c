@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "varlink.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CHUNK 4096u
+
+/* Bytes [head, tail) of a growing buffer. */
+struct bytes {
+    char *data;
+    size_t size;
+    size_t head;
+    size_t tail;
+};
+
+struct varlink {
+    int fd;
+    struct bytes in;
+    struct bytes out;
+    size_t searched; /* bytes of in, from its head, that are known to hold no NUL */
+};
+
+int varlink_new(int fd, struct varlink **out)
+{
+    struct varlink *v = calloc(1, sizeof(*v));
+    int flags = fcntl(fd, F_GETFL);
+
+    if (v == NULL || flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
+        int err = v == NULL ? -ENOMEM : -errno;
+
+        free(v);
+        close(fd);
+        return err;
+    }
+    v->fd = fd;
+    *out = v;
+    return 0;
+}
+
+int varlink_connect(const char *path, struct varlink **out)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd;
+
+    if (strlen(path) >= sizeof(addr.sun_path))
+        return -ENAMETOOLONG;
+    strcpy(addr.sun_path, path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+        int err = -errno;
+
+        close(fd);
+        return err;
+    }
+    return varlink_new(fd, out);
+}
+
+void varlink_free(struct varlink *v)
+{
+    if (v == NULL)
+        return;
+    close(v->fd);
+    free(v->in.data);
+    free(v->out.data);
+    free(v);
+}
+
+int varlink_fd(const struct varlink *v)
+{
+    return v->fd;
+}
+
+/* Room for len more bytes at the end of b. */
+static int make_room(struct bytes *b, size_t len)
+{
+    size_t have = b->tail - b->head;
+
+    if (b->head > 0) {
+        memmove(b->data, b->data + b->head, have);
+        b->head = 0;
+        b->tail = have;
+    }
+    if (len > b->size - b->tail) {
+        size_t size = b->size > 0 ? b->size : CHUNK;
+        char *bigger;
+
+        while (len > size - b->tail)
+            size *= 2;
+        bigger = realloc(b->data, size);
+        if (bigger == NULL)
+            return -ENOMEM;
+        b->data = bigger;
+        b->size = size;
+    }
+    return 0;
+}
+
+int varlink_fill(struct varlink *v)
+{
+    ssize_t n;
+
+    if (v->in.tail - v->in.head > VARLINK_MAX_MESSAGE)
+        return -EMSGSIZE;
+    if (make_room(&v->in, CHUNK) != 0)
+        return -ENOMEM;
+    n = recv(v->fd, v->in.data + v->in.tail, v->in.size - v->in.tail, MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    if (n == 0)
+        return -ENOTCONN;
+    v->in.tail += (size_t)n;
+    return (int)n;
+}
+
+/* The NUL that ends the first message, NULL when it is not complete. */
+static const char *find_end(struct varlink *v)
+{
+    const char *begin = v->in.data + v->in.head;
+    size_t have = v->in.tail - v->in.head;
+    const char *nul = NULL;
+
+    if (have > v->searched)
+        nul = memchr(begin + v->searched, '\0', have - v->searched);
+    v->searched = nul != NULL ? (size_t)(nul - begin) : have;
+    return nul;
+}
+
+bool varlink_pending(struct varlink *v)
+{
+    return find_end(v) != NULL;
+}
+
+int varlink_next(struct varlink *v, struct json_object **out)
+{
+    const char *begin = v->in.data + v->in.head;
+    const char *nul = find_end(v);
+    struct json_tokener *tokener;
+    struct json_object *message;
+
+    if (nul == NULL)
+        return 0;
+    v->searched = 0;
+    v->in.head += (size_t)(nul - begin) + 1;
+    tokener = json_tokener_new_ex(VARLINK_MAX_DEPTH);
+    if (tokener == NULL)
+        return -ENOMEM;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    message = json_tokener_parse_ex(tokener, begin, (int)(nul - begin) + 1);
+    json_tokener_free(tokener);
+    if (!json_object_is_type(message, json_type_object)) {
+        json_object_put(message);
+        return -EBADMSG;
+    }
+    *out = message;
+    return 1;
+}
+
+int varlink_send(struct varlink *v, struct json_object *message)
+{
+    size_t len;
+    const char *text = json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN, &len);
+
+    if (text == NULL)
+        return -ENOMEM;
+    if (varlink_queued(v) + len + 1 > VARLINK_MAX_QUEUE)
+        return -ENOBUFS;
+    if (make_room(&v->out, len + 1) != 0)
+        return -ENOMEM;
+    memcpy(v->out.data + v->out.tail, text, len + 1);
+    v->out.tail += len + 1;
+    return 0;
+}
+
+int varlink_flush(struct varlink *v)
+{
+    while (varlink_queued(v) > 0) {
+        ssize_t n =
+            send(v->fd, v->out.data + v->out.head, varlink_queued(v), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+        v->out.head += (size_t)n;
+    }
+    return 0;
+}
+
+size_t varlink_queued(const struct varlink *v)
+{
+    return v->out.tail - v->out.head;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int wait_for(struct varlink *v, short events, int64_t until_ms)
+{
+    struct pollfd p = { .fd = v->fd, .events = events };
+    int64_t left = until_ms - now_ms();
+    int n;
+
+    do {
+        n = poll(&p, 1, left > 0 ? (int)left : 0);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
+}
+
+int varlink_call(struct varlink *v, const char *method, struct json_object *parameters, int ms,
+                 struct json_object **out)
+{
+    int64_t until_ms = now_ms() + ms;
+    struct json_object *call = json_object_new_object();
+    int err;
+
+    json_object_object_add(call, "method", json_object_new_string(method));
+    if (parameters != NULL)
+        json_object_object_add(call, "parameters", json_object_get(parameters));
+    err = varlink_send(v, call);
+    json_object_put(call);
+    while (err == 0 && (err = varlink_flush(v)) == -EAGAIN)
+        err = wait_for(v, POLLOUT, until_ms);
+    while (err == 0) {
+        err = varlink_next(v, out);
+        if (err != 0)
+            return err < 0 ? err : 0;
+        err = wait_for(v, POLLIN, until_ms);
+        if (err == 0) {
+            int n = varlink_fill(v);
+
+            err = n < 0 ? n : 0;
+        }
+    }
+    return err;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The control protocol's framing, for both sides: JSON objects, each ended by a NUL byte, over a
+ * UNIX stream socket. Non-blocking; has no event loop and knows no method.
+ */
+#ifndef VFIO_USERD_VARLINK_H
+#define VFIO_USERD_VARLINK_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct varlink;
+
+/* What one side may ask of the other's memory, in bytes. */
+#define VARLINK_MAX_MESSAGE (1u << 20)
+#define VARLINK_MAX_QUEUE   (4u << 20)
+
+/* Deepest nesting of a message's JSON. */
+#define VARLINK_MAX_DEPTH 32
+
+/* Makes a connection of the socket fd, which it owns from now on, also on failure. 0 or -errno. */
+int varlink_new(int fd, struct varlink **out);
+
+/* Connects to the UNIX socket at path. */
+int varlink_connect(const char *path, struct varlink **out);
+
+void varlink_free(struct varlink *v);
+
+int varlink_fd(const struct varlink *v);
+
+/*
+ * Reads once. Returns the bytes read, 0 when there is nothing now, -ENOTCONN at the end, -EMSGSIZE
+ * when the peer's message is over the limit, or another -errno.
+ */
+int varlink_fill(struct varlink *v);
+
+/*
+ * Takes the next complete message. Returns 1 with *out an object that the caller puts, 0 when none
+ * is complete, -EBADMSG when it is not a JSON object.
+ */
+int varlink_next(struct varlink *v, struct json_object **out);
+
+/* Queues a message. The object stays the caller's. -ENOBUFS when the peer does not read. */
+int varlink_send(struct varlink *v, struct json_object *message);
+
+/* Sends what is queued: 0 all, -EAGAIN not all, or another -errno. */
+int varlink_flush(struct varlink *v);
+
+size_t varlink_queued(const struct varlink *v);
+
+/* Whether a complete message waits to be taken. */
+bool varlink_pending(struct varlink *v);
+
+/*
+ * For a client: sends one call and waits for its reply, at most ms. Returns 0 with *out the whole
+ * reply message, which the caller puts; -ETIMEDOUT and the errors above.
+ */
+int varlink_call(struct varlink *v, const char *method, struct json_object *parameters, int ms,
+                 struct json_object **out);
+
+#endif

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# `make check`: unit and integration tests, without root and without a network.
+TEST_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(SYSTEMD_LIBS) $(CHECK_LIBS)
+TEST_CPPFLAGS = $(AM_CPPFLAGS) -UNDEBUG -I$(top_srcdir)/tests
+TEST_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(CHECK_CFLAGS)
+
+AM_TESTS_ENVIRONMENT = \
+	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
+	top_builddir='$(abs_top_builddir)'; export top_builddir; \
+	VFIO_USERD='$(abs_top_builddir)/vfio-userd'; export VFIO_USERD; \
+	VFUCTL='$(abs_top_builddir)/vfuctl'; export VFUCTL; \
+	VFU_CLIENT='$(abs_top_builddir)/vfu-client'; export VFU_CLIENT; \
+	MALLOC_PERTURB_=165; export MALLOC_PERTURB_;
+
+include tests/unit/local.mk
+include tests/integration/local.mk
+include tests/bench/local.mk
