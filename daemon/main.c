@@ -87,14 +87,11 @@ static int bad_usage(const char *text, const char *value)
 
 static int parse_fd(const char *text, int *out)
 {
-    struct stat st;
     char *end;
     long fd = strtol(text, &end, 10);
 
     if (*text == '\0' || *end != '\0' || fd < 0 || fd > INT32_MAX)
         return bad_usage("--fd takes a file descriptor's number, not ", text);
-    if (fstat((int)fd, &st) != 0 || !S_ISSOCK(st.st_mode))
-        return bad_usage("--fd: this file descriptor is no open socket: ", text);
     *out = (int)fd;
     return 0;
 }
@@ -142,6 +139,7 @@ static int parse_option(int code, struct options *o)
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
+    struct stat st;
     int code;
 
     *o = (struct options) { .action = ACTION_RUN, .daemon = { .fd = -1 } };
@@ -159,6 +157,8 @@ static int parse_options(int argc, char **argv, struct options *o)
         return bad_usage("--socket-path and --fd exclude each other", "");
     if (o->daemon.socket_path == NULL && o->daemon.fd < 0)
         return bad_usage("one of --socket-path and --fd is needed", "");
+    if (o->daemon.fd >= 0 && (fstat(o->daemon.fd, &st) != 0 || !S_ISSOCK(st.st_mode)))
+        return bad_usage("--fd: this file descriptor is no open socket", "");
     return 0;
 }
 
@@ -284,6 +284,8 @@ static int act(struct options *o)
         err = run(o);
     else if (o->action == ACTION_DUMP)
         err = dump_config(&description);
+    else
+        printf("%s: valid\n", o->config != NULL ? o->config : "the default device");
     description_fini(&description);
     return err;
 }

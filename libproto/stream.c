@@ -228,7 +228,7 @@ int stream_fill(struct stream *s)
     } control;
     struct iovec iov;
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    uint64_t owner;
+    uint64_t owner = 0;
     ssize_t n;
 
     if (s->in_tail == s->in_head) {

@@ -15,3 +15,12 @@ AM_TESTS_ENVIRONMENT = \
 include tests/unit/local.mk
 include tests/integration/local.mk
 include tests/bench/local.mk
+
+# `make check-e2e`: a QEMU guest drives the device. Needs root.
+check-e2e: vfio-userd vfuctl
+	VFIO_USERD='$(abs_top_builddir)/vfio-userd' VFUCTL='$(abs_top_builddir)/vfuctl' \
+	CC='$(CC)' top_builddir='$(abs_top_builddir)' $(srcdir)/tests/e2e/run.sh
+.PHONY: check-e2e
+
+EXTRA_DIST += tests/run.sh
+AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror

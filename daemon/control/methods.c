@@ -134,7 +134,7 @@ static void get_status(const struct control_host *host, struct json_object *para
     add_string(o, "name", host->name);
     add_string(o, "version", PACKAGE_VERSION);
     add_int(o, "pid", getpid());
-    add_int(o, "uptime", now.tv_sec - host->started_ns / NS_PER_S);
+    add_int(o, "uptime", (now.tv_sec * NS_PER_S + now.tv_nsec - host->started_ns) / NS_PER_S);
     add(o, "identity", identity(d));
     add_string(o, "power", device_in_d0(host->dev) ? "D0" : "D3hot");
     add(o, "bus_master", json_object_new_boolean(device_bus_master(host->dev)));

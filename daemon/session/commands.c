@@ -31,7 +31,7 @@ static int reply_with(struct reply *r, const void *data, size_t len)
 
 static void say_unshared(struct command_context *c)
 {
-    if (c->unshared_said)
+    if (c->unshared_said || c->shared_seen)
         return;
     c->unshared_said = true;
     log_warning("dma", "guest memory is not shared: start QEMU with "
@@ -43,7 +43,7 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
 {
     const struct vfio_user_dma_map *map = &request->dma_map;
     struct dma *dma = device_dma(c->dev);
-    struct dma_info info;
+    int none = -1;
     int err;
 
     (void)reply;
@@ -51,17 +51,14 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
         return -EMFILE;
     if (m->nfds > 1)
         return -EINVAL;
-    if (m->nfds == 0) {
-        int none = -1;
-
-        err = dma_map(dma, map->address, map->size, map->flags, &none, 0);
-        dma_get_info(dma, &info);
-        /* Maps of device memory have no fd either, but never come first. */
-        if (err == 0 && info.shared == 0)
-            say_unshared(c);
-        return err;
-    }
-    return dma_map(dma, map->address, map->size, map->flags, &m->fds[0], map->offset);
+    err = dma_map(dma, map->address, map->size, map->flags, m->nfds == 1 ? &m->fds[0] : &none,
+                  map->offset);
+    /* Maps of ROM and of device memory have no fd either, but memory comes before them. */
+    if (err == 0 && m->nfds == 0)
+        say_unshared(c);
+    else if (err == 0)
+        c->shared_seen = true;
+    return err;
 }
 
 static int handle_dma_unmap(struct command_context *c, const struct message_request *request,

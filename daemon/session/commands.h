@@ -29,6 +29,7 @@ struct command_context {
     struct device *dev;
     enum client_profile profile;
     struct log_limit *limit;
+    bool shared_seen;   /* a DMA_MAP came with an fd: this client shares its memory */
     bool unshared_said; /* the client did not share its memory: said once */
 };
 

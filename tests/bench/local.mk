@@ -1,1 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# `make bench`: the daemon beside the least that its work can cost, on one CPU. About 20 s, never
+# part of `make check`: it prints a table and judges nothing.
+EXTRA_PROGRAMS += tests/bench/bench
+tests_bench_bench_SOURCES = \
+	tests/bench/bench.c \
+	tests/bench/floor.c tests/bench/floor.h \
+	tests/bench/measure.c tests/bench/measure.h \
+	tests/bench/stats.c tests/bench/stats.h \
+	tests/bench/target.c tests/bench/target.h \
+	tests/bench/traffic.c tests/bench/traffic.h
+tests_bench_bench_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
+tests_bench_bench_LDADD = libproto.a $(JSON_LIBS)
+CLEANFILES += tests/bench/bench$(EXEEXT)
+
+bench: tests/bench/bench$(EXEEXT) vfio-userd$(EXEEXT)
+	VFIO_USERD='$(abs_builddir)/vfio-userd$(EXEEXT)' ./tests/bench/bench$(EXEEXT)
+.PHONY: bench

@@ -1,1 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
+# Real processes: the daemon, and clients of several kinds.
+INTEGRATION_HARNESS = tests/integration/harness.c tests/integration/harness.h
+
+check_PROGRAMS += tests/integration/test_replay
+TESTS += tests/integration/test_replay
+tests_integration_test_replay_SOURCES = tests/integration/test_replay.c $(INTEGRATION_HARNESS)
+tests_integration_test_replay_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_replay_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_replay_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_hostile
+TESTS += tests/integration/test_hostile
+tests_integration_test_hostile_SOURCES = tests/integration/test_hostile.c $(INTEGRATION_HARNESS)
+tests_integration_test_hostile_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_hostile_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_hostile_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_live
+TESTS += tests/integration/test_live
+tests_integration_test_live_SOURCES = tests/integration/test_live.c $(INTEGRATION_HARNESS)
+tests_integration_test_live_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_live_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_live_LDADD = $(TEST_LIBS)
+
+TESTS += tests/integration/test_cli.sh
+
+EXTRA_DIST += tests/integration/test_cli.sh \
+	tests/integration/replay/cloud-hypervisor.txt \
+	tests/integration/replay/libvfio-user.txt \
+	tests/integration/replay/qemu.txt

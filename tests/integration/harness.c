@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "integration/harness.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "varlink.h"
+
+#define START_MS 10000
+#define STOP_MS  2000
+#define LOG_MAX  (1u << 20)
+
+static int64_t clock_ns(clockid_t clock)
+{
+    struct timespec now;
+
+    clock_gettime(clock, &now);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+int64_t now_ms(void)
+{
+    return clock_ns(CLOCK_MONOTONIC) / 1000000;
+}
+
+int64_t now_ns(void)
+{
+    return clock_ns(CLOCK_REALTIME);
+}
+
+static void sleep_ms(int ms)
+{
+    poll(NULL, 0, ms);
+}
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void run_server(const struct server *s, const char *config)
+{
+    const char *program = getenv("VFIO_USERD");
+    int log = open(s->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const char *argv[] = { "vfio-userd", "--socket-path",
+                           s->socket,    "--control-path",
+                           s->control,   "--log-level",
+                           "debug",      config != NULL ? "--config" : NULL,
+                           config,       NULL };
+
+    if (program == NULL || log < 0 || dup2(log, STDERR_FILENO) < 0)
+        _exit(126);
+    execv(program, (char **)(uintptr_t)argv);
+    _exit(127);
+}
+
+static bool answers(const char *path)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool connected;
+
+    strcpy(addr.sun_path, path);
+    connected = connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0;
+    close(fd);
+    return connected;
+}
+
+void server_start(struct server *s, const char *description)
+{
+    char config[96];
+    int64_t until = now_ms() + START_MS;
+
+    strcpy(s->dir, "/tmp/vfio-userd-test.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(s->dir));
+    snprintf(s->socket, sizeof(s->socket), "%s/device.sock", s->dir);
+    snprintf(s->control, sizeof(s->control), "%s/control.sock", s->dir);
+    snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
+    snprintf(config, sizeof(config), "%s/config.json", s->dir);
+    if (description != NULL)
+        write_file(config, description);
+    s->pid = fork();
+    ck_assert_int_ge(s->pid, 0);
+    if (s->pid == 0)
+        run_server(s, description != NULL ? config : NULL);
+    while (!answers(s->control)) {
+        ck_assert_msg(now_ms() < until, "the server did not start; see %s", s->log);
+        ck_assert_msg(waitpid(s->pid, NULL, WNOHANG) == 0, "the server ended; see %s", s->log);
+        sleep_ms(5);
+    }
+}
+
+static char *read_log(const struct server *s)
+{
+    char *text = calloc(1, LOG_MAX + 1);
+    FILE *f = fopen(s->log, "r");
+
+    ck_assert_ptr_nonnull(text);
+    ck_assert_ptr_nonnull(f);
+    text[fread(text, 1, LOG_MAX, f)] = '\0';
+    fclose(f);
+    return text;
+}
+
+bool server_log_has(const struct server *s, const char *text)
+{
+    char *log = read_log(s);
+    bool found = strstr(log, text) != NULL;
+
+    free(log);
+    return found;
+}
+
+static void remove_dir(const struct server *s)
+{
+    static const char *const files[] = { "device.sock", "control.sock", "log", "config.json" };
+    char path[128];
+
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s", s->dir, files[i]);
+        unlink(path);
+    }
+    ck_assert_msg(rmdir(s->dir) == 0, "%s is not empty", s->dir);
+}
+
+void server_stop(struct server *s)
+{
+    int64_t until = now_ms() + STOP_MS;
+    struct stat st;
+    int status = 0;
+    char *log;
+
+    ck_assert_int_eq(kill(s->pid, SIGTERM), 0);
+    while (waitpid(s->pid, &status, WNOHANG) == 0) {
+        if (now_ms() > until) {
+            kill(s->pid, SIGKILL);
+            waitpid(s->pid, &status, 0);
+            ck_abort_msg("the server ignored SIGTERM; see %s", s->log);
+        }
+        sleep_ms(2);
+    }
+    log = read_log(s);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+                  "the server ended with status 0x%x:\n%s", status, log);
+    ck_assert_msg(strstr(log, "Sanitizer") == NULL && strstr(log, "runtime error") == NULL,
+                  "a sanitizer spoke:\n%s", log);
+    free(log);
+    ck_assert_msg(stat(s->socket, &st) != 0 && stat(s->control, &st) != 0,
+                  "the server left a socket behind");
+    remove_dir(s);
+}
+
+unsigned server_fds(const struct server *s)
+{
+    char path[64];
+    unsigned n = 0;
+    DIR *dir;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)s->pid);
+    dir = opendir(path);
+    ck_assert_ptr_nonnull(dir);
+    while (readdir(dir) != NULL)
+        n++;
+    closedir(dir);
+    return n - 2;
+}
+
+void server_wait_fds(const struct server *s, unsigned n)
+{
+    int64_t until = now_ms() + 2000;
+
+    while (server_fds(s) > n && now_ms() < until)
+        sleep_ms(2);
+    ck_assert_uint_le(server_fds(s), n);
+}
+
+long server_status_value(const struct server *s, const char *key)
+{
+    char path[64];
+    char line[256];
+    long value = -1;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)s->pid);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof(line), f) != NULL) {
+        if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ':')
+            value = strtol(line + strlen(key) + 1, NULL, 10);
+    }
+    fclose(f);
+    return value;
+}
+
+int server_connect_raw(const struct server *s)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    strcpy(addr.sun_path, s->socket);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
+}
+
+struct client *server_connect(const struct server *s)
+{
+    struct version_caps ours;
+    struct version_caps theirs;
+    struct client *c;
+
+    version_defaults(&ours);
+    ours.present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_WRITE_MULTIPLE;
+    ours.max_msg_fds = 16;
+    ours.write_multiple = true;
+    ck_assert_int_eq(client_connect(s->socket, &c), 0);
+    ck_assert_int_eq(client_negotiate(c, &ours, &theirs), 0);
+    return c;
+}
+
+struct json_object *server_status(const struct server *s)
+{
+    struct json_object *reply;
+    struct json_object *parameters;
+    struct varlink *v;
+
+    ck_assert_int_eq(varlink_connect(s->control, &v), 0);
+    ck_assert_int_eq(varlink_call(v, "io.vfiouserd.Device.GetStatus", NULL, 5000, &reply), 0);
+    varlink_free(v);
+    ck_assert(json_object_object_get_ex(reply, "parameters", &parameters));
+    ck_assert(!json_object_object_get_ex(reply, "error", NULL));
+    json_object_get(parameters);
+    json_object_put(reply);
+    return parameters;
+}
+
+int64_t server_status_call(const struct server *s)
+{
+    int64_t begin = now_ms();
+
+    json_object_put(server_status(s));
+    return now_ms() - begin;
+}
+
+int make_memory(size_t size)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(ftruncate(fd, (off_t)size), 0);
+    return fd;
+}
+
+uint64_t eventfd_wait(int fd, int ms)
+{
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+    uint64_t count = 0;
+
+    if (poll(&p, 1, ms) == 1 && read(fd, &count, sizeof(count)) != sizeof(count))
+        ck_abort_msg("eventfd: %s", strerror(errno));
+    return count;
+}
