@@ -24,7 +24,7 @@ libdaemon_a_SOURCES = \
 	daemon/watch.c daemon/watch.h
 libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)
 
-DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(SYSTEMD_LIBS)
+DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS)
 
 bin_PROGRAMS += vfio-userd
 vfio_userd_SOURCES = daemon/main.c

@@ -344,6 +344,8 @@ static void deliver_waiting(struct irq *irq, uint32_t index)
 static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32_t start,
                         uint32_t count, int *fds, unsigned nfds)
 {
+    bool msi_before = irq_msi_in_use(irq);
+
     if (nfds != 0 && nfds != count)
         return -EINVAL;
     for (unsigned i = 0; i < nfds; i++) {
@@ -365,7 +367,7 @@ static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32
     if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
         deliver_waiting(irq, index);
         /* Without its last vector, MSI gives the line back. */
-        if (index == VFIO_PCI_MSI_IRQ_INDEX && nfds == 0)
+        if (index == VFIO_PCI_MSI_IRQ_INDEX && msi_before && !irq_msi_in_use(irq))
             reevaluate_intx(irq);
     }
     return 0;

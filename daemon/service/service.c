@@ -4,11 +4,28 @@
 #include "config-build.h"
 
 #ifdef HAVE_LIBSYSTEMD
+#include <dlfcn.h>
+#include <stdlib.h>
 #include <systemd/sd-daemon.h>
+
+#include "log.h"
+
+#define LIBRARY "libsystemd.so.0"
 
 static void notify(const char *state)
 {
-    sd_notify(0, state);
+    void *library;
+    __typeof__(sd_notify) *send;
+
+    if (getenv("NOTIFY_SOCKET") == NULL)
+        return;
+    library = dlopen(LIBRARY, RTLD_LAZY);
+    send = library != NULL ? dlsym(library, "sd_notify") : NULL;
+    if (send == NULL)
+        log_err("service", "the service manager cannot be told %s: %s", state, dlerror());
+    else
+        send(0, state);
+    /* Stays loaded: there is more to tell. */
 }
 #else
 static void notify(const char *state)

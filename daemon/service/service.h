@@ -2,13 +2,17 @@
 /*
  * The service manager: everything that needs libsystemd, with the ifdefs inside. Without
  * libsystemd, or when not started by a service manager, all of it does nothing.
+ *
+ * libsystemd brings six other libraries along, more than half of what the daemon would weigh. So it
+ * is loaded only when a service manager has started us, which its variables in the environment
+ * tell.
  */
 #ifndef VFIO_USERD_SERVICE_H
 #define VFIO_USERD_SERVICE_H
 
 #include <stdbool.h>
 
-/* Whether this build has libsystemd. */
+/* Whether this build can talk to a service manager. */
 bool service_available(void);
 
 /* Both sockets answer. */

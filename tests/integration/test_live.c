@@ -17,9 +17,11 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "config-build.h"
 #include "integration/harness.h"
 #include "message.h"
 
@@ -438,6 +440,17 @@ END_TEST
 
 #define PIPELINED 500
 
+/* The client's socket does not block, and one-byte packets fill its buffer fast. */
+static void send_byte(int sock, const uint8_t *byte)
+{
+    struct pollfd p = { .fd = sock, .events = POLLOUT };
+
+    while (send(sock, byte, 1, MSG_NOSIGNAL) != 1) {
+        ck_assert_int_eq(errno, EAGAIN);
+        ck_assert_int_eq(poll(&p, 1, 2000), 1);
+    }
+}
+
 START_TEST(test_pipelining)
 {
     struct server s;
@@ -476,7 +489,7 @@ START_TEST(test_pipelining)
     }
     /* The same bytes one at a time: a stream is no row of packets. */
     for (size_t i = 0; i < 10 * 40; i++)
-        ck_assert_int_eq(send(sock, wire + i, 1, MSG_NOSIGNAL), 1);
+        send_byte(sock, wire + i);
     for (int i = 0; i < 5; i++)
         ck_assert_uint_eq(receive(sock, reply), 32);
     free(wire);
@@ -586,6 +599,31 @@ START_TEST(test_sigterm_with_a_client)
 }
 END_TEST
 
+#ifdef HAVE_LIBSYSTEMD
+/* Told when both sockets answer, and when the end begins. */
+START_TEST(test_service_manager)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char text[64] = "";
+    struct server s;
+
+    snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/vfio-userd-notify.%d", (int)getpid());
+    ck_assert_int_eq(bind(manager, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    setenv("NOTIFY_SOCKET", addr.sun_path, 1); /* of this test's own process */
+    server_start(&s, NULL);
+    ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, 0), 0);
+    ck_assert_str_eq(text, "READY=1");
+    server_stop(&s);
+    memset(text, 0, sizeof(text));
+    ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, MSG_DONTWAIT), 0);
+    ck_assert_str_eq(text, "STOPPING=1");
+    unlink(addr.sun_path);
+    close(manager);
+}
+END_TEST
+#endif
+
 /* Nothing to do, nothing done: no wake-up, with and without a client. */
 START_TEST(test_idle)
 {
@@ -624,6 +662,9 @@ int main(void)
     tcase_add_test(tcase, test_posted_and_bundled_writes);
     tcase_add_test(tcase, test_connected_fd);
     tcase_add_test(tcase, test_sigterm_with_a_client);
+#ifdef HAVE_LIBSYSTEMD
+    tcase_add_test(tcase, test_service_manager);
+#endif
     tcase_add_test(tcase, test_idle);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_NORMAL);
