@@ -33,6 +33,7 @@ static int memory_new(const char *name, uint64_t size, struct memory *out)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *at;
+    int err;
 
     if (fd < 0)
         return -errno;
@@ -45,8 +46,7 @@ static int memory_new(const char *name, uint64_t size, struct memory *out)
     *out = (struct memory) { .fd = fd, .at = at, .size = size };
     return 0;
 fail:
-    int err = -errno;
-
+    err = -errno;
     close(fd);
     return err;
 }

@@ -20,7 +20,8 @@ struct listener {
     struct acceptor *acceptor; /* NULL: started with a connected socket */
     struct device *dev;
     struct listener_host host;
-    struct session *sessions[MAX_CONNECTIONS];
+    struct session *sessions[MAX_CONNECTIONS]; /* the oldest first, no gaps */
+    unsigned n_sessions;
     struct session *client;
     bool ending;
 };
@@ -41,12 +42,24 @@ static void on_session_closed(void *opaque, struct session *s)
 
     if (l->client == s)
         l->client = NULL;
-    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (l->sessions[i] == s)
-            l->sessions[i] = NULL;
+    for (unsigned i = 0; i < l->n_sessions; i++) {
+        if (l->sessions[i] != s)
+            continue;
+        l->n_sessions--;
+        memmove(&l->sessions[i], &l->sessions[i + 1], (l->n_sessions - i) * sizeof(l->sessions[0]));
+        break;
     }
     if (l->acceptor == NULL && !l->ending)
         l->host.done(l->host.opaque);
+}
+
+/* Connections that say nothing must not keep others out: the oldest of them makes room. */
+static void make_room(struct listener *l)
+{
+    unsigned oldest = l->sessions[0] == l->client ? 1 : 0;
+
+    if (l->n_sessions == MAX_CONNECTIONS)
+        session_close(l->sessions[oldest], "it has not said VERSION, and others wait");
 }
 
 static int add_connection(struct listener *l, int fd)
@@ -54,13 +67,14 @@ static int add_connection(struct listener *l, int fd)
     const struct session_host host = { .opaque = l,
                                        .attach = on_attach,
                                        .closed = on_session_closed };
+    struct session *s;
+    int err;
 
-    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (l->sessions[i] == NULL)
-            return session_new(l->loop, fd, l->dev, &host, &l->sessions[i]);
-    }
-    close(fd);
-    return -EBUSY;
+    make_room(l);
+    err = session_new(l->loop, fd, l->dev, &host, &s);
+    if (err == 0)
+        l->sessions[l->n_sessions++] = s;
+    return err;
 }
 
 static void on_connection(void *opaque, int fd)
@@ -110,10 +124,8 @@ void listener_free(struct listener *l)
         return;
     l->ending = true;
     acceptor_free(l->acceptor);
-    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (l->sessions[i] != NULL)
-            session_close(l->sessions[i], "vfio-userd is stopping");
-    }
+    while (l->n_sessions > 0)
+        session_close(l->sessions[0], "vfio-userd is stopping");
     free(l);
 }
 
