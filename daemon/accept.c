@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "peer.h"
 #include "watch.h"
 
 #define BACKLOG  64
@@ -27,17 +29,13 @@ struct acceptor {
 };
 
 /* Whether a process answers at the socket. */
-static int is_served(const struct sockaddr_un *addr)
+static bool is_served(const char *path)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int served;
+    int fd = peer_connect(path, SOCK_NONBLOCK);
 
-    if (fd < 0)
-        return 1;
-    served =
-        connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno != ECONNREFUSED;
-    close(fd);
-    return served;
+    if (fd >= 0)
+        close(fd);
+    return fd != -ECONNREFUSED;
 }
 
 static int make_way(const struct sockaddr_un *addr)
@@ -46,22 +44,20 @@ static int make_way(const struct sockaddr_un *addr)
 
     if (lstat(addr->sun_path, &st) != 0)
         return errno == ENOENT ? 0 : -errno;
-    if (!S_ISSOCK(st.st_mode) || is_served(addr))
+    if (!S_ISSOCK(st.st_mode) || is_served(addr->sun_path))
         return -EADDRINUSE;
     return unlink(addr->sun_path) == 0 ? 0 : -errno;
 }
 
 int accept_listen(const char *path, mode_t mode)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    struct sockaddr_un addr;
     mode_t umask_before;
-    int err;
+    int err = peer_address(path, &addr);
     int fd;
 
-    if (strlen(path) >= sizeof(addr.sun_path))
-        return -ENAMETOOLONG;
-    strcpy(addr.sun_path, path);
-    err = make_way(&addr);
+    if (err == 0)
+        err = make_way(&addr);
     if (err != 0)
         return err;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -5,224 +5,26 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "config_json.h"
 #include "device/pci.h"
 #include "device/timer.h"
 
 #define FILE_MAX_BYTES (1u << 20)
-#define PATH_BYTES     192
 #define PAGE_BYTES     4096u
 #define BAR1_MAX       (2ull << 30) /* what a 32-bit BAR can decode */
-
-/* Where the parser is: the file's name, the key's path, and where to put the first error. */
-struct place {
-    const char *file;
-    char path[PATH_BYTES];
-    struct config_error *error;
-    struct device_description *d;
-};
-
-/*
- * Errors and paths
- */
-
-static int refuse(struct place *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-static int refuse(struct place *p, const char *format, ...)
-{
-    va_list args;
-    int n = snprintf(p->error->text, sizeof(p->error->text), "%s: %s%s", p->file, p->path,
-                     p->path[0] != '\0' ? ": " : "");
-
-    if (n < 0 || (size_t)n >= sizeof(p->error->text))
-        return -EINVAL;
-    va_start(args, format);
-    vsnprintf(p->error->text + n, sizeof(p->error->text) - (size_t)n, format, args);
-    va_end(args);
-    return -EINVAL;
-}
-
-/* Goes down to key (or, with key NULL, to element i); returns the length to go back up to. */
-static size_t enter(struct place *p, const char *key, size_t i)
-{
-    size_t len = strlen(p->path);
-
-    if (key == NULL)
-        snprintf(p->path + len, sizeof(p->path) - len, "[%zu]", i);
-    else
-        snprintf(p->path + len, sizeof(p->path) - len, "%s%s", len > 0 ? "." : "", key);
-    return len;
-}
-
-static void leave(struct place *p, size_t len)
-{
-    p->path[len] = '\0';
-}
-
-/*
- * Values
- */
-
-/* "0x40", "64", "16K", "1M": digits of base 10 or 16, and with sizes a power of 1024. */
-static int parse_text_number(struct place *p, const char *text, bool is_size, uint64_t *out)
-{
-    unsigned shift = 0;
-    char *end;
-
-    if (text[0] < '0' || text[0] > '9')
-        return refuse(p, "\"%s\" is not a number", text);
-    errno = 0;
-    *out = strtoull(text, &end, strncmp(text, "0x", 2) == 0 ? 16 : 10);
-    if (errno == ERANGE)
-        return refuse(p, "%s is too large", text);
-    if (is_size && *end != '\0' && strchr("KMG", *end) != NULL)
-        shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 30;
-    if (shift > 0)
-        end++;
-    if (*end != '\0')
-        return refuse(p, "\"%s\" is not a number", text);
-    if (*out > UINT64_MAX >> shift)
-        return refuse(p, "%s is too large", text);
-    *out <<= shift;
-    return 0;
-}
-
-static int get_number(struct place *p, struct json_object *value, bool is_size, uint64_t min,
-                      uint64_t max, uint64_t *out)
-{
-    uint64_t number = 0;
-
-    if (json_object_is_type(value, json_type_string)) {
-        int err = parse_text_number(p, json_object_get_string(value), is_size, &number);
-
-        if (err != 0)
-            return err;
-    } else if (json_object_is_type(value, json_type_int)) {
-        if (json_object_get_int64(value) < 0)
-            return refuse(p, "must not be negative");
-        number = json_object_get_uint64(value);
-    } else {
-        return refuse(p, "must be a number, or a string with one such as \"0x40\"");
-    }
-    if (number < min || number > max)
-        return refuse(p, "%llu (0x%llx) is not between %llu and %llu (0x%llx)",
-                      (unsigned long long)number, (unsigned long long)number,
-                      (unsigned long long)min, (unsigned long long)max, (unsigned long long)max);
-    *out = number;
-    return 0;
-}
-
-static int get_bool(struct place *p, struct json_object *value, bool *out)
-{
-    if (!json_object_is_type(value, json_type_boolean))
-        return refuse(p, "must be true or false");
-    *out = json_object_get_boolean(value);
-    return 0;
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* A string of hex digits, two a byte. *out is allocated, and replaces what was there. */
-static int get_bytes(struct place *p, struct json_object *value, uint8_t **out, size_t *len)
-{
-    const char *text = json_object_get_string(value);
-    size_t digits = (size_t)json_object_get_string_len(value);
-    uint8_t *bytes;
-
-    if (!json_object_is_type(value, json_type_string) || digits % 2 != 0)
-        return refuse(p, "must be a string of hexadecimal digits, two for each byte");
-    if (digits / 2 > PCI_SPACE_EXP_SIZE)
-        return refuse(p, "is longer than configuration space");
-    bytes = malloc(digits / 2 + 1);
-    if (bytes == NULL)
-        return refuse(p, "no memory");
-    for (size_t i = 0; i < digits / 2; i++) {
-        int high = hex_digit(text[2 * i]);
-        int low = hex_digit(text[2 * i + 1]);
-
-        if (high < 0 || low < 0) {
-            free(bytes);
-            return refuse(p, "must be a string of hexadecimal digits, two for each byte");
-        }
-        bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    free(*out);
-    *out = bytes;
-    *len = digits / 2;
-    return 0;
-}
-
-/*
- * Objects: a table of keys each
- */
-
-struct key {
-    const char *name;
-    int (*parse)(struct place *p, struct json_object *value, void *into);
-};
-
-static int parse_object(struct place *p, struct json_object *object, const struct key *keys,
-                        void *into)
-{
-    if (!json_object_is_type(object, json_type_object))
-        return refuse(p, "must be an object");
-    json_object_object_foreach (object, name, value) {
-        const struct key *key = keys;
-        size_t up = enter(p, name, 0);
-        int err;
-
-        while (key->name != NULL && strcmp(key->name, name) != 0)
-            key++;
-        err = key->name != NULL ? key->parse(p, value, into) : refuse(p, "unknown key");
-        if (err != 0)
-            return err;
-        leave(p, up);
-    }
-    return 0;
-}
-
-static int parse_array(struct place *p, struct json_object *array, size_t max,
-                       int (*parse)(struct place *p, struct json_object *value, void *into),
-                       void *into)
-{
-    size_t n;
-
-    if (!json_object_is_type(array, json_type_array))
-        return refuse(p, "must be an array");
-    n = json_object_array_length(array);
-    if (n > max)
-        return refuse(p, "has %zu elements, at most %zu are possible", n, max);
-    for (size_t i = 0; i < n; i++) {
-        size_t up = enter(p, NULL, i);
-        int err = parse(p, json_object_array_get_idx(array, i), into);
-
-        if (err != 0)
-            return err;
-        leave(p, up);
-    }
-    return 0;
-}
 
 /* A parser for one number that goes to one member of a structure. */
 #define NUMBER_PARSER(function, structure, member, min, max, is_size)                   \
     static int function(struct place *p, struct json_object *value, void *into)         \
     {                                                                                   \
         uint64_t number;                                                                \
-        int err = get_number(p, value, is_size, min, max, &number);                     \
+        int err = json_get_number(p, value, is_size, min, max, &number);                \
                                                                                         \
         if (err == 0)                                                                   \
             ((structure *)into)->member = (__typeof__(((structure *)0)->member))number; \
@@ -232,7 +34,7 @@ static int parse_array(struct place *p, struct json_object *array, size_t max,
 #define BOOL_PARSER(function, structure, member)                                \
     static int function(struct place *p, struct json_object *value, void *into) \
     {                                                                           \
-        return get_bool(p, value, &((structure *)into)->member);                \
+        return json_get_bool(p, value, &((structure *)into)->member);           \
     }
 
 /*
@@ -255,17 +57,17 @@ static int cap_data(struct place *p, struct json_object *value, void *into)
 {
     struct pci_cap_description *cap = into;
 
-    return get_bytes(p, value, &cap->data, &cap->data_len);
+    return json_get_bytes(p, value, PCI_SPACE_EXP_SIZE, &cap->data, &cap->data_len);
 }
 
 static int cap_mask(struct place *p, struct json_object *value, void *into)
 {
     struct pci_cap_description *cap = into;
     size_t len;
-    int err = get_bytes(p, value, &cap->mask, &len);
+    int err = json_get_bytes(p, value, PCI_SPACE_EXP_SIZE, &cap->mask, &len);
 
     if (err == 0 && len != cap->data_len)
-        return refuse(p, "must have as many bytes as \"data\", which must stand before it");
+        return place_refuse(p, "must have as many bytes as \"data\", which must stand before it");
     return err;
 }
 
@@ -341,11 +143,11 @@ static const struct cap_kind_name *find_cap_kind(struct json_object *object)
 
 static int check_cap(struct place *p, const struct pci_cap_description *cap)
 {
-    enter(p, cap->kind == PCI_CAP_KIND_MSI ? "vectors" : "id", 0);
+    place_enter(p, cap->kind == PCI_CAP_KIND_MSI ? "vectors" : "id", 0);
     if (cap->kind == PCI_CAP_KIND_MSI && (cap->vectors & (cap->vectors - 1)) != 0)
-        return refuse(p, "must be 1, 2, 4, 8, 16 or 32");
+        return place_refuse(p, "must be 1, 2, 4, 8, 16 or 32");
     if (cap->kind == PCI_CAP_KIND_RAW && cap->id == 0)
-        return refuse(p, "is missing");
+        return place_refuse(p, "is missing");
     return 0;
 }
 
@@ -358,8 +160,9 @@ static int parse_cap(struct place *p, struct json_object *object, void *into)
     int err;
 
     if (kind == NULL) {
-        enter(p, "kind", 0);
-        return refuse(p, "must be one of pm, msi, express, vendor, dsn, vendor-ext, raw, raw-ext");
+        place_enter(p, "kind", 0);
+        return place_refuse(
+            p, "must be one of pm, msi, express, vendor, dsn, vendor-ext, raw, raw-ext");
     }
     *cap = (struct pci_cap_description) { .kind = kind->kind,
                                           .no_soft_reset = true,
@@ -368,11 +171,11 @@ static int parse_cap(struct place *p, struct json_object *object, void *into)
                                           .revision = 1,
                                           .length = 8 };
     pci->n_caps++; /* from here on, description_fini frees what it owns */
-    err = parse_object(p, object, kind->keys, cap);
+    err = json_parse_object(p, object, kind->keys, cap);
     if (err == 0)
         err = check_cap(p, cap);
     if (err == 0)
-        leave(p, here);
+        place_leave(p, here);
     return err;
 }
 
@@ -381,7 +184,7 @@ static int pci_capabilities(struct place *p, struct json_object *value, void *in
     struct device_description *d = p->d;
 
     description_fini(d); /* the default's make room for these */
-    return parse_array(p, value, DESCRIPTION_MAX_CAPS, parse_cap, into);
+    return json_parse_array(p, value, DESCRIPTION_MAX_CAPS, parse_cap, into);
 }
 
 /*
@@ -414,12 +217,12 @@ static int bar1_size(struct place *p, struct json_object *value, void *into)
 {
     struct device_description *d = into;
     uint64_t size;
-    int err = get_number(p, value, true, PAGE_BYTES, BAR1_MAX, &size);
+    int err = json_get_number(p, value, true, PAGE_BYTES, BAR1_MAX, &size);
 
     if (err != 0)
         return err;
     if (size % PAGE_BYTES != 0)
-        return refuse(p, "must be a multiple of 4K");
+        return place_refuse(p, "must be a multiple of 4K");
     d->bar1.size = size;
     return 0;
 }
@@ -430,17 +233,17 @@ static int bar1_area(struct place *p, struct json_object *value, void *into)
     uint64_t numbers[2];
 
     if (!json_object_is_type(value, json_type_array) || json_object_array_length(value) != 2)
-        return refuse(p, "must be an array of an offset and a size");
+        return place_refuse(p, "must be an array of an offset and a size");
     for (size_t i = 0; i < 2; i++) {
-        size_t up = enter(p, NULL, i);
-        int err = get_number(p, json_object_array_get_idx(value, i), true, i == 0 ? 0 : PAGE_BYTES,
-                             BAR1_MAX, &numbers[i]);
+        size_t up = place_enter(p, NULL, i);
+        int err = json_get_number(p, json_object_array_get_idx(value, i), true,
+                                  i == 0 ? 0 : PAGE_BYTES, BAR1_MAX, &numbers[i]);
 
         if (err == 0 && numbers[i] % PAGE_BYTES != 0)
-            err = refuse(p, "must be a multiple of 4K");
+            err = place_refuse(p, "must be a multiple of 4K");
         if (err != 0)
             return err;
-        leave(p, up);
+        place_leave(p, up);
     }
     d->bar1.areas[d->bar1.n_areas++] = (struct mmap_area) { numbers[0], numbers[1] };
     return 0;
@@ -451,12 +254,12 @@ static int bar1_mmap(struct place *p, struct json_object *value, void *into)
     struct device_description *d = into;
 
     d->bar1.n_areas = 0;
-    return parse_array(p, value, DESCRIPTION_MAX_AREAS, bar1_area, d);
+    return json_parse_array(p, value, DESCRIPTION_MAX_AREAS, bar1_area, d);
 }
 
 static int bar1_clear_on_reset(struct place *p, struct json_object *value, void *into)
 {
-    return get_bool(p, value, &((struct device_description *)into)->bar1.clear_on_reset);
+    return json_get_bool(p, value, &((struct device_description *)into)->bar1.clear_on_reset);
 }
 
 static const struct key bar1_keys[] = {
@@ -471,24 +274,24 @@ static int check_areas(struct place *p)
 {
     const struct device_description *d = p->d;
 
-    enter(p, "bar1.mmap", 0);
+    place_enter(p, "bar1.mmap", 0);
     for (unsigned i = 0; i < d->bar1.n_areas; i++) {
         const struct mmap_area *area = &d->bar1.areas[i];
-        size_t up = enter(p, NULL, i);
+        size_t up = place_enter(p, NULL, i);
 
         if (area->size > d->bar1.size || area->offset > d->bar1.size - area->size)
-            return refuse(p, "ends beyond bar1.size, which is %llu",
-                          (unsigned long long)d->bar1.size);
+            return place_refuse(p, "ends beyond bar1.size, which is %llu",
+                                (unsigned long long)d->bar1.size);
         for (unsigned j = 0; j < i; j++) {
             const struct mmap_area *other = &d->bar1.areas[j];
 
             if (area->offset < other->offset + other->size &&
                 other->offset < area->offset + area->size)
-                return refuse(p, "overlaps element %u", j);
+                return place_refuse(p, "overlaps element %u", j);
         }
-        leave(p, up);
+        place_leave(p, up);
     }
-    leave(p, 0);
+    place_leave(p, 0);
     return 0;
 }
 
@@ -513,13 +316,13 @@ static int root_model(struct place *p, struct json_object *value, void *into)
     (void)into;
     if (!json_object_is_type(value, json_type_string) ||
         strcmp(json_object_get_string(value), "timer") != 0)
-        return refuse(p, "the only model is \"timer\"");
+        return place_refuse(p, "the only model is \"timer\"");
     return 0;
 }
 
 static int root_pci(struct place *p, struct json_object *value, void *into)
 {
-    return parse_object(p, value, pci_keys, &((struct device_description *)into)->pci);
+    return json_parse_object(p, value, pci_keys, &((struct device_description *)into)->pci);
 }
 
 /* Areas are given, or with a smaller BAR1 the default ones are left out where they do not fit. */
@@ -539,7 +342,7 @@ static void fit_default_areas(struct device_description *d, struct json_object *
 
 static int root_bar1(struct place *p, struct json_object *value, void *into)
 {
-    int err = parse_object(p, value, bar1_keys, into);
+    int err = json_parse_object(p, value, bar1_keys, into);
 
     fit_default_areas(into, value);
     return err;
@@ -547,7 +350,7 @@ static int root_bar1(struct place *p, struct json_object *value, void *into)
 
 static int root_limits(struct place *p, struct json_object *value, void *into)
 {
-    return parse_object(p, value, limit_keys, into);
+    return json_parse_object(p, value, limit_keys, into);
 }
 
 BOOL_PARSER(root_dma_on_irq, struct device_description, dma_on_irq)
@@ -571,7 +374,7 @@ static int root_profile(struct place *p, struct json_object *value, void *into)
             return 0;
         }
     }
-    return refuse(p, "must be one of auto, strict, qemu, cloud-hypervisor");
+    return place_refuse(p, "must be one of auto, strict, qemu, cloud-hypervisor");
 }
 
 static const struct key root_keys[] = {
@@ -596,52 +399,16 @@ static int check_layout(struct place *p)
     if (state != NULL)
         err = pci_new(&p->d->pci, bar_size, state, &pci, &error);
     if (err == -EINVAL) {
-        enter(p, "pci.capabilities", 0);
-        enter(p, NULL, error.cap);
-        enter(p, error.key, 0);
-        refuse(p, "%s", error.reason);
+        place_enter(p, "pci.capabilities", 0);
+        place_enter(p, NULL, error.cap);
+        place_enter(p, error.key, 0);
+        place_refuse(p, "%s", error.reason);
     } else if (err != 0) {
-        refuse(p, "no memory");
+        place_refuse(p, "no memory");
     }
     pci_free(pci);
     free(state);
     return err;
-}
-
-/* The line and column of a position in text, counted from 1. */
-static void locate(const char *text, size_t at, unsigned *line, unsigned *column)
-{
-    *line = 1;
-    *column = 1;
-    for (size_t i = 0; i < at && text[i] != '\0'; i++) {
-        *column += 1;
-        if (text[i] == '\n') {
-            *line += 1;
-            *column = 1;
-        }
-    }
-}
-
-static struct json_object *parse_json(struct place *p, const char *text)
-{
-    struct json_tokener *tokener = json_tokener_new();
-    struct json_object *root;
-    unsigned line;
-    unsigned column;
-
-    if (tokener == NULL) {
-        refuse(p, "no memory");
-        return NULL;
-    }
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    root = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-    if (root == NULL) {
-        locate(text, json_tokener_get_parse_end(tokener), &line, &column);
-        refuse(p, "line %u, column %u: %s", line, column,
-               json_tokener_error_desc(json_tokener_get_error(tokener)));
-    }
-    json_tokener_free(tokener);
-    return root;
 }
 
 int config_parse(const char *file, const char *text, struct device_description *out,
@@ -649,13 +416,13 @@ int config_parse(const char *file, const char *text, struct device_description *
 {
     struct device_description d;
     struct place place = { .file = file, .error = error, .d = &d };
-    struct json_object *root = parse_json(&place, text);
+    struct json_object *root = json_parse_text(&place, text);
     int err;
 
     if (root == NULL)
         return -EINVAL;
     description_default(&d);
-    err = parse_object(&place, root, root_keys, &d);
+    err = json_parse_object(&place, root, root_keys, &d);
     json_object_put(root);
     if (err == 0)
         err = check_areas(&place);

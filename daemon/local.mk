@@ -5,6 +5,7 @@ libdaemon_a_SOURCES = \
 	daemon/accept.c daemon/accept.h \
 	daemon/client_info.h \
 	daemon/config.c daemon/config.h \
+	daemon/config_json.c daemon/config_json.h \
 	daemon/control/control.c daemon/control/control.h \
 	daemon/control/methods.c daemon/control/methods.h \
 	daemon/daemon.c daemon/daemon.h \

@@ -6,12 +6,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "message.h"
+#include "peer.h"
 
 #define TIMEOUT_MS      5000
 #define REGION_INFO_MAX 65536u
@@ -45,22 +43,9 @@ int client_new(int fd, struct client **out)
 
 int client_connect(const char *path, struct client **out)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd;
+    int fd = peer_connect(path, 0);
 
-    if (strlen(path) >= sizeof(addr.sun_path))
-        return -ENAMETOOLONG;
-    strcpy(addr.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        int err = -errno;
-
-        close(fd);
-        return err;
-    }
-    return client_new(fd, out);
+    return fd < 0 ? fd : client_new(fd, out);
 }
 
 void client_free(struct client *c)
@@ -86,38 +71,12 @@ void client_set_timeout(struct client *c, int ms)
     c->timeout_ms = ms;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Waits for the socket, or for fd when that is not -1. Returns 1 for fd, 0 for the socket. */
-static int wait_io(struct client *c, short events, int fd, int64_t until_ms)
-{
-    struct pollfd polls[2] = { { .fd = stream_fd(c->stream), .events = events },
-                               { .fd = fd, .events = POLLIN } };
-    int64_t left = until_ms - now_ms();
-    int n;
-
-    do {
-        n = poll(polls, 2, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return -errno;
-    if (n == 0)
-        return -ETIMEDOUT;
-    return (polls[1].revents & POLLIN) != 0 ? 1 : 0;
-}
-
-static int flush(struct client *c, int64_t until_ms)
+static int flush(struct client *c, int64_t deadline)
 {
     int err;
 
     while ((err = stream_flush(c->stream)) == -EAGAIN) {
-        err = wait_io(c, POLLOUT, -1, until_ms);
+        err = peer_wait(stream_fd(c->stream), POLLOUT, -1, deadline);
         if (err < 0)
             return err;
     }
@@ -172,7 +131,7 @@ static int serve_dma(struct client *c, const struct stream_message *m,
     return len < 0 ? len : stream_commit(c->stream, (size_t)len, NULL, 0);
 }
 
-static int serve_command(struct client *c, const struct stream_message *m, int64_t until_ms)
+static int serve_command(struct client *c, const struct stream_message *m, int64_t deadline)
 {
     struct vfio_user_dma_access access;
     size_t len = m->hdr.size - VFIO_USER_HEADER_SIZE;
@@ -188,14 +147,14 @@ static int serve_command(struct client *c, const struct stream_message *m, int64
         memcpy(&access, m->payload, sizeof(access));
         err = serve_dma(c, m, &access, m->payload + sizeof(access), len - sizeof(access));
     }
-    return err != 0 ? err : flush(c, until_ms);
+    return err != 0 ? err : flush(c, deadline);
 }
 
 /*
  * Takes messages until one is a reply: 1 with *m written, which the caller finishes. 0: fd is
  * readable.
  */
-static int next_reply(struct client *c, struct stream_message *m, int fd, int64_t until_ms)
+static int next_reply(struct client *c, struct stream_message *m, int fd, int64_t deadline)
 {
     for (;;) {
         int err = stream_next(c->stream, m);
@@ -205,13 +164,13 @@ static int next_reply(struct client *c, struct stream_message *m, int fd, int64_
         if (err == 1) {
             if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
                 return 1;
-            err = serve_command(c, m, until_ms);
+            err = serve_command(c, m, deadline);
             stream_message_fini(c->stream, m);
             if (err != 0)
                 return err;
             continue;
         }
-        err = wait_io(c, POLLIN, fd, until_ms);
+        err = peer_wait(stream_fd(c->stream), POLLIN, fd, deadline);
         if (err < 0)
             return err;
         if (err == 1)
@@ -238,7 +197,7 @@ int client_send(struct client *c, const struct client_call *call)
         memcpy(out + VFIO_USER_HEADER_SIZE + call->fixed_len, call->data, call->data_len);
     err = stream_commit(c->stream, len, call->fds, call->nfds);
     if (err == 0)
-        err = flush(c, now_ms() + c->timeout_ms);
+        err = flush(c, peer_deadline(c->timeout_ms));
     return err != 0 ? err : id;
 }
 
@@ -266,7 +225,7 @@ static int take_reply(struct stream_message *m, uint16_t id, struct client_call 
 int client_wait(struct client *c, uint16_t id, struct client_call *call)
 {
     struct stream_message m;
-    int err = next_reply(c, &m, -1, now_ms() + c->timeout_ms);
+    int err = next_reply(c, &m, -1, peer_deadline(c->timeout_ms));
 
     if (err < 0)
         return err;
@@ -287,7 +246,7 @@ int client_call(struct client *c, struct client_call *call)
 int client_serve(struct client *c, int fd, int ms)
 {
     struct stream_message m;
-    int err = next_reply(c, &m, fd, now_ms() + ms);
+    int err = next_reply(c, &m, fd, peer_deadline(ms));
 
     if (err == 1) { /* a reply that nobody waits for */
         stream_message_fini(c->stream, &m);

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "peer.h"
 
 #define CHUNK 4096u
 
@@ -49,22 +49,9 @@ int varlink_new(int fd, struct varlink **out)
 
 int varlink_connect(const char *path, struct varlink **out)
 {
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd;
+    int fd = peer_connect(path, 0);
 
-    if (strlen(path) >= sizeof(addr.sun_path))
-        return -ENAMETOOLONG;
-    strcpy(addr.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        int err = -errno;
-
-        close(fd);
-        return err;
-    }
-    return varlink_new(fd, out);
+    return fd < 0 ? fd : varlink_new(fd, out);
 }
 
 void varlink_free(struct varlink *v)
@@ -203,30 +190,10 @@ size_t varlink_queued(const struct varlink *v)
     return v->out.tail - v->out.head;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int wait_for(struct varlink *v, short events, int64_t until_ms)
-{
-    struct pollfd p = { .fd = v->fd, .events = events };
-    int64_t left = until_ms - now_ms();
-    int n;
-
-    do {
-        n = poll(&p, 1, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n == 0 ? -ETIMEDOUT : 0;
-}
-
 int varlink_call(struct varlink *v, const char *method, struct json_object *parameters, int ms,
                  struct json_object **out)
 {
-    int64_t until_ms = now_ms() + ms;
+    int64_t deadline = peer_deadline(ms);
     struct json_object *call = json_object_new_object();
     int err;
 
@@ -236,12 +203,12 @@ int varlink_call(struct varlink *v, const char *method, struct json_object *para
     err = varlink_send(v, call);
     json_object_put(call);
     while (err == 0 && (err = varlink_flush(v)) == -EAGAIN)
-        err = wait_for(v, POLLOUT, until_ms);
+        err = peer_wait(v->fd, POLLOUT, -1, deadline);
     while (err == 0) {
         err = varlink_next(v, out);
         if (err != 0)
             return err < 0 ? err : 0;
-        err = wait_for(v, POLLIN, until_ms);
+        err = peer_wait(v->fd, POLLIN, -1, deadline);
         if (err == 0) {
             int n = varlink_fill(v);
 

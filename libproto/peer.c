@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "peer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+int peer_address(const char *path, struct sockaddr_un *out)
+{
+    if (strlen(path) >= sizeof(out->sun_path))
+        return -ENAMETOOLONG;
+    *out = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    strcpy(out->sun_path, path);
+    return 0;
+}
+
+int peer_connect(const char *path, int flags)
+{
+    struct sockaddr_un addr;
+    int err = peer_address(path, &addr);
+    int fd;
+
+    if (err != 0)
+        return err;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+        err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t peer_deadline(int ms)
+{
+    return now_ms() + ms;
+}
+
+int peer_wait(int fd, short events, int other, int64_t deadline)
+{
+    struct pollfd polls[2] = { { .fd = fd, .events = events }, { .fd = other, .events = POLLIN } };
+    int n;
+
+    do {
+        int64_t left = deadline - now_ms();
+
+        n = poll(polls, 2, left > 0 ? (int)left : 0);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if (n == 0)
+        return -ETIMEDOUT;
+    return (polls[1].revents & POLLIN) != 0 ? 1 : 0;
+}
