@@ -105,7 +105,9 @@ static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
     struct file *same;
     int access = fcntl(*fd, F_GETFL);
 
-    if (access < 0 || fstat(*fd, &st) != 0 || fstatfs(*fd, &fs) != 0 || !S_ISREG(st.st_mode))
+    /* To a file that is open for appending, pwrite appends. */
+    if (access < 0 || (access & (O_APPEND | O_PATH)) != 0 || fstat(*fd, &st) != 0 ||
+        fstatfs(*fd, &fs) != 0 || !S_ISREG(st.st_mode))
         return -EINVAL;
     access &= O_ACCMODE;
     if (((flags & VFIO_DMA_MAP_FLAG_READ) != 0 && access == O_WRONLY) ||
@@ -203,18 +205,41 @@ static bool overlaps(const struct dma_transfer *t, uint64_t iova, uint64_t size)
     return t->iova < iova ? iova - t->iova < t->length : t->iova - iova < size;
 }
 
-static void cancel_overlapping(struct dma *dma, uint64_t iova, uint64_t size)
-{
-    struct dma_transfer *t = dma->first;
+static void run(struct dma *dma);
 
-    while (t != NULL) {
-        if (overlaps(t, iova, size)) {
-            dma_cancel(dma, t);
-            t = dma->first; /* the owner may have started others */
+/*
+ * Cancels the transfers that touch a range, or all. They are taken off the queue first and their
+ * owners told then, so that nothing runs in between.
+ */
+static void cancel_where(struct dma *dma, bool all, uint64_t iova, uint64_t size)
+{
+    struct dma_transfer *cancelled = NULL;
+    struct dma_transfer **tail = &cancelled;
+    struct dma_transfer **link = &dma->first;
+    struct dma_transfer *t;
+    bool was_running = dma->running;
+
+    dma->last = NULL;
+    while ((t = *link) != NULL) {
+        if (all || overlaps(t, iova, size)) {
+            *link = t->next;
+            t->next = NULL;
+            *tail = t;
+            tail = &t->next;
         } else {
-            t = t->next;
+            dma->last = t;
+            link = &t->next;
         }
     }
+    dma->running = true;
+    while ((t = cancelled) != NULL) {
+        cancelled = t->next;
+        t->next = NULL;
+        t->in_flight = 0;
+        t->done(t, -ECANCELED);
+    }
+    dma->running = was_running;
+    run(dma);
 }
 
 int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size)
@@ -225,7 +250,7 @@ int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size)
     if (range == NULL || range->size != size)
         return -ENOENT;
     remove_range(dma, range);
-    cancel_overlapping(dma, iova, size);
+    cancel_where(dma, false, iova, size);
     return 0;
 }
 
@@ -235,8 +260,7 @@ void dma_unmap_all(struct dma *dma)
 
     while ((range = RB_MIN(range_tree, &dma->ranges)) != NULL)
         remove_range(dma, range);
-    while (dma->first != NULL)
-        dma_cancel(dma, dma->first);
+    cancel_where(dma, true, 0, 0);
 }
 
 int dma_nth_range(struct dma *dma, unsigned n, uint64_t *iova, uint64_t *size, bool *shared)
@@ -267,6 +291,7 @@ int dma_copy_mapped(int fd, enum dma_direction direction, uint64_t offset, uint8
                     uint64_t len)
 {
     struct statfs fs;
+    struct stat st;
     int prot = direction == DMA_TO_GUEST ? PROT_READ | PROT_WRITE : PROT_READ;
     uint64_t page;
     uint64_t begin;
@@ -275,8 +300,10 @@ int dma_copy_mapped(int fd, enum dma_direction direction, uint64_t offset, uint8
     uint8_t *map;
     ssize_t n;
 
-    if (fstatfs(fd, &fs) != 0)
+    if (fstatfs(fd, &fs) != 0 || fstat(fd, &st) != 0)
         return -errno;
+    if (offset > (uint64_t)st.st_size || len > (uint64_t)st.st_size - offset)
+        return -EFAULT;
     page = (uint64_t)fs.f_bsize; /* of hugetlbfs: the huge page */
     begin = offset - offset % page;
     map = mmap(NULL, offset - begin + len, prot, MAP_SHARED, fd, (off_t)begin);
@@ -431,8 +458,7 @@ void dma_cancel(struct dma *dma, struct dma_transfer *t)
 
 void dma_drop_client(struct dma *dma)
 {
-    while (dma->first != NULL)
-        dma_cancel(dma, dma->first);
+    cancel_where(dma, true, 0, 0);
 }
 
 void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *data, uint32_t len)

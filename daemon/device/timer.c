@@ -9,7 +9,6 @@
 #include "log.h"
 
 #define NS_PER_S        1000000000ll
-#define NO_REG          0xffffu
 #define DMA_IDLE        0u
 #define DMA_BUSY        1u
 #define DMA_FAILED      0x80000000u
@@ -280,7 +279,8 @@ static void engine_start(struct timer *t, uint32_t command)
 
 struct reg {
     uint16_t offset;
-    uint16_t size;
+    uint8_t size;
+    uint8_t wide; /* index among those of 64 bits */
     uint64_t (*read)(struct timer *t);
     void (*write)(struct timer *t, uint64_t value); /* NULL: writes are ignored */
 };
@@ -428,26 +428,27 @@ static void write_doorbell_trapped(struct timer *t, uint64_t value)
 #define REG_DMA_CONTROL 0x034
 
 static const struct reg regs[] = {
-    { 0x000, 8, read_timer_sec, write_timer_sec },
-    { 0x008, 8, read_timer_nsec, write_timer_nsec },
-    { 0x010, 4, read_irq_status, write_irq_status },
-    { 0x014, 4, read_irq_enable, write_irq_enable },
-    { 0x018, 8, read_irq_count, NULL },
-    { 0x020, 8, read_dma_iova, write_dma_iova },
-    { 0x028, 8, read_dma_offset, write_dma_offset },
-    { 0x030, 4, read_dma_length, write_dma_length },
-    { REG_DMA_CONTROL, 4, read_dma_control, write_dma_control },
-    { 0x040, 8, read_clock, NULL },
-    { 0x048, 8, read_fired, NULL },
-    { 0x800, 4, read_doorbell, write_doorbell },
-    { 0x804, 4, read_doorbell_count, NULL },
-    { 0x808, 4, read_doorbell_trapped, write_doorbell_trapped },
+    { 0x000, 8, 0, read_timer_sec, write_timer_sec },
+    { 0x008, 8, 1, read_timer_nsec, write_timer_nsec },
+    { 0x010, 4, 0, read_irq_status, write_irq_status },
+    { 0x014, 4, 0, read_irq_enable, write_irq_enable },
+    { 0x018, 8, 2, read_irq_count, NULL },
+    { 0x020, 8, 3, read_dma_iova, write_dma_iova },
+    { 0x028, 8, 4, read_dma_offset, write_dma_offset },
+    { 0x030, 4, 0, read_dma_length, write_dma_length },
+    { REG_DMA_CONTROL, 4, 0, read_dma_control, write_dma_control },
+    { 0x040, 8, 5, read_clock, NULL },
+    { 0x048, 8, 6, read_fired, NULL },
+    { 0x800, 4, 0, read_doorbell, write_doorbell },
+    { 0x804, 4, 0, read_doorbell_count, NULL },
+    { 0x808, 4, 0, read_doorbell_trapped, write_doorbell_trapped },
 };
 
 /* The register that the access lies in, NULL when it is not a proper one. */
 static const struct reg *find_reg(uint64_t offset, uint32_t count)
 {
-    if ((count != 1 && count != 2 && count != 4 && count != 8) || offset % count != 0)
+    if ((count != 1 && count != 2 && count != 4 && count != 8) || offset % count != 0 ||
+        offset >= TIMER_BAR0_SIZE)
         return NULL;
     for (size_t i = 0; i < sizeof(regs) / sizeof(regs[0]); i++) {
         if (offset >= regs[i].offset && offset + count <= regs[i].offset + regs[i].size)
@@ -456,24 +457,37 @@ static const struct reg *find_reg(uint64_t offset, uint32_t count)
     return NULL;
 }
 
+/*
+ * The value to read bytes from. One that is read in parts is one value: the first part keeps it for
+ * the others.
+ */
+static uint64_t latch(struct timer *t, const struct reg *reg, unsigned shift, uint32_t count)
+{
+    struct timer_state *state = t->state;
+    uint16_t bit = (uint16_t)(1u << reg->wide);
+    uint64_t value;
+
+    if (reg->size < 8 || count == 8)
+        return reg->read(t);
+    value =
+        shift > 0 && (state->latched_mask & bit) != 0 ? state->latched[reg->wide] : reg->read(t);
+    state->latched[reg->wide] = value;
+    state->latched_mask |= bit;
+    if (shift + count == 8)
+        state->latched_mask &= (uint16_t)~bit;
+    return value;
+}
+
 int timer_read(struct timer *t, uint64_t offset, void *data, uint32_t count)
 {
     const struct reg *reg = find_reg(offset, count);
-    struct timer_state *state = t->state;
     unsigned shift;
     uint64_t value;
 
     if (reg == NULL)
         return -EINVAL;
     shift = (unsigned)(offset - reg->offset);
-    /* A value read in halves is one value: the first half keeps the rest for the second. */
-    if (shift > 0 && state->latched_reg == reg->offset)
-        value = state->latched;
-    else
-        value = reg->read(t);
-    state->latched = value;
-    state->latched_reg = shift == 0 && count < reg->size ? reg->offset : NO_REG;
-    value = htole64(value);
+    value = htole64(latch(t, reg, shift, count));
     memcpy(data, (const uint8_t *)&value + shift, count);
     return 0;
 }
@@ -486,16 +500,16 @@ static bool stage(struct timer *t, const struct reg *reg, unsigned shift, const 
                   uint32_t count, uint64_t *value)
 {
     struct timer_state *state = t->state;
-    uint64_t staged = state->staged_reg == reg->offset ? htole64(state->staged) : 0;
+    uint16_t bit = (uint16_t)(1u << reg->wide);
+    uint64_t staged = (state->staged_mask & bit) != 0 ? htole64(state->staged[reg->wide]) : 0;
 
     memcpy((uint8_t *)&staged + shift, data, count);
     *value = le64toh(staged);
-    if (shift + count < reg->size) {
-        state->staged = *value;
-        state->staged_reg = reg->offset;
+    state->staged[reg->wide] = *value;
+    state->staged_mask |= bit;
+    if (shift + count < 8)
         return false;
-    }
-    state->staged_reg = NO_REG;
+    state->staged_mask &= (uint16_t)~bit;
     return true;
 }
 
@@ -542,9 +556,7 @@ int timer_write(struct timer *t, uint64_t offset, const void *data, uint32_t cou
 
 static void set_initial(struct timer_state *state)
 {
-    *state = (struct timer_state) { .irq_enable = UINT32_MAX,
-                                    .staged_reg = NO_REG,
-                                    .latched_reg = NO_REG };
+    *state = (struct timer_state) { .irq_enable = UINT32_MAX };
 }
 
 int timer_new(const struct timer_parts *parts, struct timer **out)

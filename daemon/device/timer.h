@@ -22,6 +22,9 @@
 #define TIMER_IRQ_SOFTWARE (1u << 1)
 #define TIMER_IRQ_DMA      (1u << 2)
 
+/* Number of 64-bit registers. */
+#define TIMER_WIDE_REGS 7
+
 /* Guest-visible; part of the state block. Nanoseconds since the Epoch. */
 struct timer_state {
     int64_t deadline;  /* 0: not armed */
@@ -37,11 +40,11 @@ struct timer_state {
     uint32_t doorbell;
     uint32_t doorbell_count;
     uint32_t doorbell_trapped;
-    uint32_t dma_command; /* what was written to DMA_CONTROL */
-    uint64_t staged;      /* bytes of a 64-bit register whose last byte is not written yet */
-    uint64_t latched;     /* the value whose low half was read last */
-    uint16_t staged_reg;  /* offsets of these registers; 0xffff: none */
-    uint16_t latched_reg;
+    uint32_t dma_command;              /* what was written to DMA_CONTROL */
+    uint64_t staged[TIMER_WIDE_REGS];  /* of 64-bit registers whose last byte is not written yet */
+    uint64_t latched[TIMER_WIDE_REGS]; /* of those whose first bytes were read: what the rest is */
+    uint16_t staged_mask;              /* a bit for each that has something staged */
+    uint16_t latched_mask;             /* and latched */
     uint32_t reserved;
 };
 
