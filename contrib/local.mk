@@ -1,1 +1,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
+noinst_PROGRAMS += vfu-client
+vfu_client_SOURCES = \
+	contrib/vfu-client/config_space.c \
+	contrib/vfu-client/guest.c contrib/vfu-client/guest.h \
+	contrib/vfu-client/interrupts.c \
+	contrib/vfu-client/main.c \
+	contrib/vfu-client/regions.c \
+	contrib/vfu-client/registers.h \
+	contrib/vfu-client/setup.c \
+	contrib/vfu-client/steps.c contrib/vfu-client/steps.h \
+	contrib/vfu-client/transfers.c \
+	contrib/vfu-client/walk.c contrib/vfu-client/walk.h
+vfu_client_LDADD = libproto.a $(JSON_LIBS)
+
+examplesdir = $(docdir)/examples
+dist_examples_DATA = \
+	contrib/devices/large-bar1.json \
+	contrib/devices/libvfio-user-client.json \
+	contrib/devices/lspci.json \
+	contrib/devices/msi.json
+
+EXTRA_DIST += contrib/quickstart.sh

@@ -332,13 +332,14 @@ int client_get_region_info(struct client *c, uint32_t index, struct vfio_region_
                                     .reply_max = size,
                                     .reply_fds = fd,
                                     .reply_nfds = 1 };
-        int err = info != NULL ? client_call(c, &call) : -ENOMEM;
+        int err = -ENOMEM;
 
+        *fd = -1;
+        if (info != NULL)
+            err = client_call(c, &call);
         if (err == 0 && (call.reply_len < sizeof(ask) || call.reply_len > size ||
                          info->argsz > REGION_INFO_MAX))
             err = -EPROTO;
-        if (call.reply_nfds == 0 || err != 0)
-            *fd = -1;
         if (err == 0 && info->argsz <= size) {
             *out = info;
             return 0;

@@ -23,9 +23,9 @@ tests_integration_test_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_live_LDADD = $(TEST_LIBS)
 
-TESTS += tests/integration/test_cli.sh
+TESTS += tests/integration/test_cli.sh tests/integration/test_walk.sh
 
-EXTRA_DIST += tests/integration/test_cli.sh \
+EXTRA_DIST += tests/integration/test_cli.sh tests/integration/test_walk.sh \
 	tests/integration/replay/cloud-hypervisor.txt \
 	tests/integration/replay/libvfio-user.txt \
 	tests/integration/replay/qemu.txt
