@@ -14,6 +14,12 @@
 #define IN_SIZE  65536u
 #define OUT_SIZE 16384u
 
+/*
+ * No message of at most this many bytes carries fds: DMA_MAP and SET_IRQS are longer, REGION_READ,
+ * the one that a guest waits for most, is just that long.
+ */
+#define SHORT_MESSAGE 32u
+
 /* The kernel passes at most this many in one message (SCM_MAX_FD). */
 #define CONTROL_MAX_FDS 253
 
@@ -41,7 +47,8 @@ struct stream {
     size_t in_size;
     size_t in_head;
     size_t in_tail;
-    uint64_t in_pos; /* position in the stream of in[in_head] */
+    uint64_t in_pos;   /* position in the stream of in[in_head] */
+    bool expect_short; /* the last fill brought one short message: the next may be the same */
     struct in_fd in_fds[CONTROL_MAX_FDS + 1];
     unsigned n_in_fds;
 
@@ -220,43 +227,70 @@ static size_t take_at_once(struct stream *s, size_t seen, bool fds_in_sight)
     return end - have < seen ? end - have : seen;
 }
 
-int stream_fill(struct stream *s)
+/*
+ * Reads at most len bytes. Fds among them belong to the message of the last byte: the kernel ends a
+ * recvmsg behind the send that carried fds, and what is taken is either one message's at most, or
+ * short ones and the begin of another.
+ */
+static ssize_t take(struct stream *s, size_t len)
 {
     union {
         struct cmsghdr align;
         uint8_t space[CMSG_SPACE(CONTROL_MAX_FDS * sizeof(int))];
     } control;
-    struct iovec iov;
+    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov,
+                          .msg_iovlen = 1,
+                          .msg_control = control.space,
+                          .msg_controllen = sizeof(control.space) };
+    ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    s->counters.recv_calls++;
+    if (n <= 0)
+        return n;
+    s->in_tail += (size_t)n;
+    if (msg.msg_controllen > 0 || (msg.msg_flags & MSG_CTRUNC) != 0)
+        keep_fds(s, &msg, s->in_pos + (open_message(s, s->in_tail - 1) - s->in_head));
+    return n;
+}
+
+/* Looks what there is, and takes all of it that can have no other message's fds. */
+static ssize_t look_and_take(struct stream *s)
+{
+    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = s->in_size - s->in_tail };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    uint64_t owner = 0;
+    ssize_t n = recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+
+    return n > 0 ? take(s, take_at_once(s, (size_t)n, (msg.msg_flags & MSG_CTRUNC) != 0)) : n;
+}
+
+int stream_fill(struct stream *s)
+{
+    bool empty = s->in_tail == s->in_head;
+    ssize_t more = 0;
     ssize_t n;
 
-    if (s->in_tail == s->in_head) {
+    if (empty) {
         s->in_head = 0;
         s->in_tail = 0;
     } else if (make_room(s) != 0) {
         return -ENOMEM;
     }
-    iov.iov_base = s->in + s->in_tail;
-    iov.iov_len = s->in_size - s->in_tail;
-    if (iov.iov_len == 0)
+    if (s->in_tail == s->in_size)
         return 0; /* complete messages wait to be taken */
-    n = recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0) {
-        owner = s->in_pos + (open_message(s, s->in_tail) - s->in_head);
-        iov.iov_len = take_at_once(s, (size_t)n, (msg.msg_flags & MSG_CTRUNC) != 0);
-        msg.msg_control = control.space;
-        msg.msg_controllen = sizeof(control.space);
-        msg.msg_flags = 0;
-        n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        s->counters.recv_calls++;
+    if (empty && s->expect_short) {
+        n = take(s, SHORT_MESSAGE + 1);
+        if (n > SHORT_MESSAGE)
+            more = look_and_take(s); /* should it fail, then again the next time */
+    } else {
+        n = look_and_take(s);
     }
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (n == 0)
         return -ENOTCONN;
-    keep_fds(s, &msg, owner);
-    s->in_tail += (size_t)n;
+    n += more > 0 ? more : 0;
+    s->expect_short = empty && n <= SHORT_MESSAGE && claimed_size(s, 0, s->in_tail) == n;
     return (int)n;
 }
 
@@ -429,30 +463,33 @@ static void drop_sent_fds(struct stream *s)
     memmove(s->out_fds, s->out_fds + 1, s->n_out_fds * sizeof(s->out_fds[0]));
 }
 
-static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
+static ssize_t send_with_fds(struct stream *s, size_t len)
 {
     union {
         struct cmsghdr align;
         uint8_t space[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int))];
     } control;
     struct iovec iov = { .iov_base = s->out + s->out_head, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space };
+    size_t size = s->out_fds[0].nfds * sizeof(int);
+    struct cmsghdr *c;
 
-    if (with_fds) {
-        size_t size = s->out_fds[0].nfds * sizeof(int);
-        struct cmsghdr *c;
-
-        memset(&control, 0, sizeof(control));
-        msg.msg_control = control.space;
-        msg.msg_controllen = CMSG_SPACE(size);
-        c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(size);
-        memcpy(CMSG_DATA(c), s->out_fds[0].fds, size);
-    }
-    s->counters.send_calls++;
+    memset(&control, 0, sizeof(control));
+    msg.msg_controllen = CMSG_SPACE(size);
+    c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(c), s->out_fds[0].fds, size);
     return sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
+{
+    s->counters.send_calls++;
+    /* send is cheaper than sendmsg: nothing but the two numbers has to be fetched and checked. */
+    return with_fds ? send_with_fds(s, len)
+                    : send(s->fd, s->out + s->out_head, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 int stream_flush(struct stream *s)
