@@ -8,12 +8,16 @@ struct watch {
     uv_poll_t poll;
     watch_fn fn;
     void *arg;
+    int events;
 };
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     struct watch *w = poll->data;
 
+    /* libuv stops watching an fd in error, but there may be something to read before that. */
+    if (status != 0)
+        uv_poll_start(&w->poll, w->events, on_event);
     w->fn(w->arg, status == 0 ? events : UV_READABLE);
 }
 
@@ -37,13 +41,15 @@ int watch_new(uv_loop_t *loop, int fd, watch_fn fn, void *arg, struct watch **ou
     w->poll.data = w;
     w->fn = fn;
     w->arg = arg;
-    uv_poll_start(&w->poll, UV_READABLE, on_event);
+    w->events = UV_READABLE;
+    uv_poll_start(&w->poll, w->events, on_event);
     *out = w;
     return 0;
 }
 
 void watch_set(struct watch *w, int events)
 {
+    w->events = events;
     if (events == 0)
         uv_poll_stop(&w->poll);
     else

@@ -30,7 +30,8 @@ static bool on_attach(void *opaque, struct session *s)
 {
     struct listener *l = opaque;
 
-    if (l->client != NULL)
+    /* A VMM that restarts may be back before its old connection's end has been read. */
+    if (l->client != NULL && !session_finished(l->client))
         return false;
     l->client = s;
     return true;

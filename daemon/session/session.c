@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -155,11 +156,6 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     uv_timer_start(&s->version, on_version_timeout, VERSION_TIMEOUT_MS, 0);
     *out = s;
     return 0;
-}
-
-bool session_attached(const struct session *s)
-{
-    return s->attached;
 }
 
 void session_info(const struct session *s, struct client_info *out)
@@ -530,4 +526,19 @@ static void on_socket(void *arg, int events)
         session_close(s, "it closed the connection");
     else if (n < 0)
         session_close(s, strerror(-n));
+}
+
+/* More than a socket's buffer holds, a full read at a time. */
+#define LAST_READS 64
+
+bool session_finished(struct session *s)
+{
+    struct pollfd p = { .fd = stream_fd(s->stream), .events = POLLRDHUP };
+
+    if (poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0)
+        return false;
+    for (int i = 0; i < LAST_READS && !s->closing; i++)
+        on_socket(s, UV_READABLE);
+    session_close(s, "it closed the connection");
+    return true;
 }

@@ -41,7 +41,11 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
  */
 void session_close(struct session *s, const char *reason);
 
-bool session_attached(const struct session *s);
+/*
+ * Whether the client has closed its end. Then what it sent before is handled, and the session is
+ * closed when this returns true.
+ */
+bool session_finished(struct session *s);
 
 void session_info(const struct session *s, struct client_info *out);
 

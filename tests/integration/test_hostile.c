@@ -353,6 +353,45 @@ START_TEST(test_many_connections)
 END_TEST
 
 /*
+ * Clients that die at any moment, with replies unread and half a message sent: the next one is
+ * welcome at once, however fast it comes.
+ */
+START_TEST(test_sudden_ends)
+{
+    const struct vfio_user_region_access access = { .region = 1, .count = 8 };
+    struct vfio_user_device_info info;
+    struct server s;
+    uint8_t wire[40] = { 0 };
+    unsigned seed = 7;
+    unsigned fds;
+
+    server_start(&s, NULL);
+    fds = server_fds(&s);
+    for (int i = 0; i < 400; i++) {
+        struct client *c = server_connect(&s);
+        int sock = stream_fd(client_stream(c));
+        int n = rand_r(&seed) % 50;
+
+        ck_assert_int_eq(client_get_info(c, &info), 0);
+        for (int j = 0; j < n; j++) {
+            bool read = rand_r(&seed) % 2 == 0;
+            size_t size = read ? 32 : 40;
+
+            message_encode_header(wire, 1, read ? VFIO_USER_REGION_READ : VFIO_USER_REGION_WRITE,
+                                  (uint32_t)size, read ? 0 : VFIO_USER_NO_REPLY, 0);
+            memcpy(wire + 16, &access, sizeof(access));
+            send_all(sock, wire, size);
+        }
+        if (i % 3 == 0)
+            send_all(sock, wire, 1 + (size_t)rand_r(&seed) % 39);
+        client_free(c);
+    }
+    server_wait_fds(&s, fds);
+    server_stop(&s);
+}
+END_TEST
+
+/*
  * Resources
  */
 
@@ -593,6 +632,7 @@ int main(void)
     tcase_add_test(tcase, test_bad_versions);
     tcase_add_test(tcase, test_second_client);
     tcase_add_test(tcase, test_many_connections);
+    tcase_add_test(tcase, test_sudden_ends);
     tcase_add_test(tcase, test_client_that_never_reads);
     tcase_add_test(tcase, test_65535_maps);
     tcase_add_test(tcase, test_too_many_files);
