@@ -435,7 +435,7 @@ int config_parse(const char *file, const char *text, struct device_description *
     return err;
 }
 
-static int read_file(const char *file, char **out)
+static int read_file(const char *file, char **out, size_t *out_len)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC);
     struct stat st;
@@ -467,19 +467,26 @@ static int read_file(const char *file, char **out)
     }
     text[len] = '\0';
     *out = text;
+    *out_len = len;
     return 0;
 }
 
 int config_load(const char *file, struct device_description *out, struct config_error *error)
 {
     char *text = NULL;
-    int err = read_file(file, &text);
+    size_t len = 0;
+    int err = read_file(file, &text, &len);
 
     if (err != 0) {
         snprintf(error->text, sizeof(error->text), "%s: %s", file, strerror(-err));
         return err;
     }
-    err = config_parse(file, text, out, error);
+    if (strlen(text) != len) {
+        snprintf(error->text, sizeof(error->text), "%s: holds a NUL byte", file);
+        err = -EINVAL;
+    } else {
+        err = config_parse(file, text, out, error);
+    }
     free(text);
     return err;
 }

@@ -216,7 +216,9 @@ struct json_object *json_parse_text(struct place *p, const char *text)
     }
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
     root = json_tokener_parse_ex(tokener, text, (int)strlen(text) + 1);
-    if (root == NULL) {
+    if (root == NULL && json_tokener_get_error(tokener) == json_tokener_success) {
+        place_refuse(p, "must be an object"); /* the text is "null" */
+    } else if (root == NULL) {
         locate(text, json_tokener_get_parse_end(tokener), &line, &column);
         place_refuse(p, "line %u, column %u: %s", line, column,
                      json_tokener_error_desc(json_tokener_get_error(tokener)));

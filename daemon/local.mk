@@ -43,3 +43,4 @@ daemon/control/description.varlink.h: daemon/control/io.vfiouserd.Device.varlink
 	  $(SED) -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/.*/    "&\\n"/' \
 	    $(srcdir)/daemon/control/io.vfiouserd.Device.varlink; \
 	  echo '    ;'; } > $@.tmp && mv $@.tmp $@
+daemon/control/libdaemon_a-methods.$(OBJEXT): daemon/control/description.varlink.h

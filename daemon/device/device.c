@@ -233,13 +233,9 @@ static void write_config(struct device *dev, uint64_t offset, const void *data, 
 {
     unsigned effects = pci_write(dev->pci, offset, data, count);
 
-    if ((effects & PCI_EFFECT_FLR) != 0) {
+    if ((effects & (PCI_EFFECT_FLR | PCI_EFFECT_SOFT_RESET)) != 0)
         device_reset(dev);
-        return;
-    }
-    if ((effects & PCI_EFFECT_SOFT_RESET) != 0)
-        timer_reset(dev->timer);
-    if ((effects & PCI_EFFECT_GATE) != 0)
+    else if ((effects & PCI_EFFECT_GATE) != 0)
         update_gate(dev);
 }
 

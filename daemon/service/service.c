@@ -25,7 +25,8 @@ static void notify(const char *state)
         log_err("service", "the service manager cannot be told %s: %s", state, dlerror());
     else
         send(0, state);
-    /* Stays loaded: there is more to tell. */
+    if (library != NULL)
+        dlclose(library);
 }
 #else
 static void notify(const char *state)

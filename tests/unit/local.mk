@@ -1,1 +1,85 @@
-# SPDX-License-Identifier: BSD-3-Clause
+# The device, its description and its control methods.
+check_PROGRAMS += tests/unit/test_pci
+TESTS += tests/unit/test_pci
+tests_unit_test_pci_SOURCES = tests/unit/test_pci.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_pci_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_pci_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_pci_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_irq
+TESTS += tests/unit/test_irq
+tests_unit_test_irq_SOURCES = tests/unit/test_irq.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_irq_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_irq_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_irq_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_irq_set
+TESTS += tests/unit/test_irq_set
+tests_unit_test_irq_set_SOURCES = tests/unit/test_irq_set.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_irq_set_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_irq_set_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_irq_set_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_dma
+TESTS += tests/unit/test_dma
+tests_unit_test_dma_SOURCES = tests/unit/test_dma.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_dma_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dma_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_dma_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_dma_message
+TESTS += tests/unit/test_dma_message
+tests_unit_test_dma_message_SOURCES = tests/unit/test_dma_message.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_dma_message_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dma_message_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_dma_message_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_timer
+TESTS += tests/unit/test_timer
+tests_unit_test_timer_SOURCES = tests/unit/test_timer.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_timer_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_timer_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_timer_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device
+TESTS += tests/unit/test_device
+tests_unit_test_device_SOURCES = tests/unit/test_device.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device_state
+TESTS += tests/unit/test_device_state
+tests_unit_test_device_state_SOURCES = tests/unit/test_device_state.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_state_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_state_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_state_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_config
+TESTS += tests/unit/test_config
+tests_unit_test_config_SOURCES = tests/unit/test_config.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_config_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_config_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_config_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_methods
+TESTS += tests/unit/test_methods
+tests_unit_test_methods_SOURCES = tests/unit/test_methods.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_methods_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_methods_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_methods_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_log
+TESTS += tests/unit/test_log
+tests_unit_test_log_SOURCES = tests/unit/test_log.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_log_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_log_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_log_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_notifier
+TESTS += tests/unit/test_notifier
+tests_unit_test_notifier_SOURCES = tests/unit/test_notifier.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_notifier_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_notifier_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_notifier_LDADD = $(TEST_LIBS)
+
