@@ -13,6 +13,7 @@ tests_bench_bench_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
 tests_bench_bench_LDADD = libproto.a $(JSON_LIBS)
 CLEANFILES += tests/bench/bench$(EXEEXT)
 
-bench: tests/bench/bench$(EXEEXT) vfio-userd$(EXEEXT)
+bench: $(BUILT_SOURCES)
+	$(MAKE) $(AM_MAKEFLAGS) tests/bench/bench$(EXEEXT) vfio-userd$(EXEEXT)
 	VFIO_USERD='$(abs_builddir)/vfio-userd$(EXEEXT)' ./tests/bench/bench$(EXEEXT)
 .PHONY: bench

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the daemon costs, beside the least that the same traffic can cost. It prints a table and
+ * judges nothing: the exit status is 0 unless something did not work.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "measure.h"
+#include "message.h"
+#include "stats.h"
+#include "target.h"
+
+#define PAGE_SIZE    4096u
+#define PAGE_OFFSET  4096u /* BAR1's second page: only reached by message */
+#define POSTED       4000u
+#define BUNDLE       200u
+#define BUNDLES      500u
+#define SMALL        8u
+#define NAME_WIDTH   52
+#define PSS_AIM_KIB  1536.0
+#define ACCESS_LEN   (VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access))
+#define WRITE_LEN    (ACCESS_LEN + SMALL)
+#define BUNDLE_FIXED (VFIO_USER_HEADER_SIZE + sizeof(uint64_t))
+#define BUNDLE_LEN   (BUNDLE_FIXED + BUNDLE * sizeof(struct vfio_user_write_single))
+
+enum unit { UNIT_US, UNIT_RATE, UNIT_COUNT, UNIT_KIB };
+
+enum aim { AIM_NONE, AIM_AT_MOST, AIM_AT_LEAST };
+
+/* A line of the table. */
+struct result {
+    const char *name;
+    enum unit unit;
+    double ours;
+    double floor; /* NAN: there is none */
+    double ratio; /* NAN: none */
+    enum aim aim;
+    double bound; /* of the ratio, or of ours when there is no ratio */
+};
+
+struct bench {
+    const char *program;
+    unsigned rounds;
+    unsigned idle_s;
+    int cpu;
+    struct target target;
+    struct client *client;
+    int fd; /* the client's socket, blocking */
+    uint8_t pattern[PAGE_SIZE];
+    double posted_rate; /* of case c, for d */
+};
+
+/*
+ * The table
+ */
+
+static void print_value(double value, enum unit unit)
+{
+    static const struct {
+        double scale;
+        int digits;
+        const char *name;
+    } units[] = {
+        [UNIT_US] = { 1e-3, 2, "us" },
+        [UNIT_RATE] = { 1e-3, 0, "k/s" },
+        [UNIT_COUNT] = { 1, 0, "" },
+        [UNIT_KIB] = { 1, 0, "KiB" },
+    };
+
+    if (isnan(value))
+        printf("  %12s", "-");
+    else
+        printf("  %8.*f %-3s", units[unit].digits, value * units[unit].scale, units[unit].name);
+}
+
+static void print_aim(const struct result *r)
+{
+    double value = isnan(r->ratio) ? r->ours : r->ratio;
+    bool met = r->aim == AIM_AT_MOST ? value <= r->bound : value >= r->bound;
+    char text[32] = "";
+
+    if (r->aim != AIM_NONE)
+        snprintf(text, sizeof(text), "%s %.*f%s",
+                 r->aim == AIM_AT_MOST ? "<=" : ">=", isnan(r->ratio) ? 0 : 2, r->bound,
+                 !isnan(r->ratio)      ? "x"
+                 : r->unit == UNIT_KIB ? " KiB"
+                                       : "");
+    printf("  %-12s %s\n", text, r->aim == AIM_NONE ? "" : met ? "met" : "SHORT");
+}
+
+static void print_result(const struct result *r)
+{
+    printf("%-*s", NAME_WIDTH, r->name);
+    print_value(r->ours, r->unit);
+    print_value(r->floor, r->unit);
+    if (isnan(r->ratio))
+        printf("  %6s ", "-");
+    else
+        printf("  %6.2fx", r->ratio);
+    print_aim(r);
+    fflush(stdout);
+}
+
+static void print_heading(const struct bench *b)
+{
+    printf("vfio-userd against bare processes with the same bytes: all on CPU %d, %u rounds\n\n",
+           b->cpu, b->rounds);
+    printf("%-*s  %-12s  %-12s  %7s  %-12s\n", NAME_WIDTH, "", "        ours", "       floor",
+           "ratio", "aim");
+}
+
+/*
+ * Round trips
+ */
+
+/* The bytes of a REGION_READ or REGION_WRITE, and of their reply, up to the data. */
+static void encode_access(uint8_t *at, uint16_t command, uint32_t flags, size_t size, uint16_t id,
+                          uint64_t offset, uint32_t count)
+{
+    const struct vfio_user_region_access access = { .offset = offset,
+                                                    .region = VFIO_PCI_BAR1_REGION_INDEX,
+                                                    .count = count };
+
+    message_encode_header(at, id, command, (uint32_t)size, flags, 0);
+    memcpy(at + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
+}
+
+static int read_case(struct bench *b, uint32_t count, struct comparison *out)
+{
+    uint8_t request[ACCESS_LEN];
+    static uint8_t reply[ACCESS_LEN + PAGE_SIZE];
+    static uint8_t received[sizeof(reply)];
+    const struct exchange x = { .request = request,
+                                .request_len = sizeof(request),
+                                .reply = reply,
+                                .reply_len = ACCESS_LEN + count,
+                                .received = received };
+    int err;
+
+    encode_access(request, VFIO_USER_REGION_READ, VFIO_USER_TYPE_COMMAND, sizeof(request), 7,
+                  PAGE_OFFSET, count);
+    encode_access(reply, VFIO_USER_REGION_READ, VFIO_USER_TYPE_REPLY, x.reply_len, 7, PAGE_OFFSET,
+                  count);
+    memcpy(reply + ACCESS_LEN, b->pattern, count);
+    err = measure_round_trips(b->fd, &x, b->rounds, out);
+    if (err == 0)
+        err = traffic_exchange(b->fd, &x);
+    return err == 0 && memcmp(received, reply, x.reply_len) != 0 ? -EPROTO : err;
+}
+
+static int bench_read(struct bench *b, uint32_t count, const char *names[2], double bound)
+{
+    struct comparison c;
+    int err = read_case(b, count, &c);
+
+    if (err != 0)
+        return err;
+    print_result(
+        &(struct result) { names[0], UNIT_US, c.ours, c.floor, c.ratio, AIM_AT_MOST, bound });
+    print_result(&(struct result) { names[1], UNIT_US, c.ours_p99, c.floor_p99,
+                                    c.ours_p99 / c.floor_p99, AIM_NONE, 0 });
+    return 0;
+}
+
+static int bench_read_page(struct bench *b)
+{
+    const char *names[] = { "a  read 4 KiB of BAR1, round trip, median", "   the same, 99 %" };
+
+    return bench_read(b, PAGE_SIZE, names, 1.10);
+}
+
+static int bench_read_small(struct bench *b)
+{
+    const char *names[] = { "b  read 8 bytes of BAR1, round trip, median", "   the same, 99 %" };
+
+    return bench_read(b, SMALL, names, 1.15);
+}
+
+/*
+ * Writes
+ */
+
+/* What is written n-th to the page, where, and so what must be there in the end. */
+static uint64_t nth_value(unsigned n)
+{
+    return n * 0x9e3779b97f4a7c15u;
+}
+
+static uint64_t nth_offset(unsigned n)
+{
+    return PAGE_OFFSET + n * SMALL % PAGE_SIZE;
+}
+
+static int check_written(struct bench *b, unsigned count)
+{
+    uint64_t page[PAGE_SIZE / SMALL];
+    struct exchange x = { 0 };
+    uint8_t request[ACCESS_LEN];
+    uint8_t reply[ACCESS_LEN];
+    static uint8_t received[ACCESS_LEN + PAGE_SIZE];
+    int err;
+
+    encode_access(request, VFIO_USER_REGION_READ, VFIO_USER_TYPE_COMMAND, sizeof(request), 9,
+                  PAGE_OFFSET, PAGE_SIZE);
+    encode_access(reply, VFIO_USER_REGION_READ, VFIO_USER_TYPE_REPLY, sizeof(received), 9,
+                  PAGE_OFFSET, PAGE_SIZE);
+    x = (struct exchange) { request, sizeof(request), reply, sizeof(received), received };
+    err = traffic_exchange(b->fd, &x);
+    if (err != 0)
+        return err;
+    memcpy(page, received + ACCESS_LEN, sizeof(page));
+    for (unsigned n = count - PAGE_SIZE / SMALL; n < count; n++) {
+        if (page[(nth_offset(n) - PAGE_OFFSET) / SMALL] != nth_value(n))
+            return -EPROTO;
+    }
+    return 0;
+}
+
+static int compare_writes(struct bench *b, const struct stream_of_writes *w, unsigned count,
+                          struct comparison *out)
+{
+    int err = measure_writes(b->fd, w, count, b->rounds, out);
+
+    return err == 0 ? check_written(b, count) : err;
+}
+
+static int bench_posted(struct bench *b)
+{
+    static const struct {
+        const char *name;
+        size_t send_len;
+        enum aim aim; /* none where the floor, which looks at no message, says little */
+    } ways[] = {
+        { "c  posted 8-byte writes, one send() each", WRITE_LEN, AIM_AT_LEAST },
+        { "   the same, 200 in a send()", BUNDLE * WRITE_LEN, AIM_NONE },
+    };
+    static uint8_t bytes[POSTED * WRITE_LEN];
+    uint8_t reply[ACCESS_LEN];
+    struct comparison c;
+
+    for (unsigned n = 0; n < POSTED; n++) {
+        uint32_t flags = n < POSTED - 1 ? VFIO_USER_NO_REPLY : 0;
+        uint64_t value = nth_value(n);
+
+        encode_access(bytes + n * WRITE_LEN, VFIO_USER_REGION_WRITE, flags, WRITE_LEN, (uint16_t)n,
+                      nth_offset(n), SMALL);
+        memcpy(bytes + n * WRITE_LEN + ACCESS_LEN, &value, sizeof(value));
+    }
+    encode_access(reply, VFIO_USER_REGION_WRITE, VFIO_USER_TYPE_REPLY, sizeof(reply),
+                  (uint16_t)(POSTED - 1), nth_offset(POSTED - 1), SMALL);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        const struct stream_of_writes w = { bytes, sizeof(bytes), ways[i].send_len, reply,
+                                            sizeof(reply) };
+        int err = compare_writes(b, &w, POSTED, &c);
+
+        if (err != 0)
+            return err;
+        if (i == 0)
+            b->posted_rate = c.ours;
+        print_result(&(struct result) { ways[i].name, UNIT_RATE, c.ours, c.floor, c.ratio,
+                                        ways[i].aim, 0.85 });
+    }
+    return 0;
+}
+
+static void encode_bundle(uint8_t *at, unsigned bundle)
+{
+    const uint64_t count = BUNDLE;
+    uint32_t flags = bundle < BUNDLES - 1 ? VFIO_USER_NO_REPLY : 0;
+
+    message_encode_header(at, (uint16_t)bundle, VFIO_USER_REGION_WRITE_MULTI, BUNDLE_LEN, flags, 0);
+    memcpy(at + VFIO_USER_HEADER_SIZE, &count, sizeof(count));
+    at += BUNDLE_FIXED;
+    for (unsigned n = bundle * BUNDLE; n < (bundle + 1) * BUNDLE; n++) {
+        struct vfio_user_write_single w = { .offset = nth_offset(n),
+                                            .region = VFIO_PCI_BAR1_REGION_INDEX,
+                                            .count = SMALL };
+        uint64_t value = nth_value(n);
+
+        memcpy(w.data, &value, sizeof(value));
+        memcpy(at, &w, sizeof(w));
+        at += sizeof(w);
+    }
+}
+
+static int bench_bundles(struct bench *b)
+{
+    static uint8_t bytes[BUNDLES * BUNDLE_LEN];
+    const uint64_t count = BUNDLE;
+    uint8_t reply[BUNDLE_FIXED];
+    const struct stream_of_writes w = { bytes, sizeof(bytes), BUNDLE_LEN, reply, sizeof(reply) };
+    struct comparison c;
+    int err;
+
+    for (unsigned i = 0; i < BUNDLES; i++)
+        encode_bundle(bytes + i * BUNDLE_LEN, i);
+    message_encode_header(reply, BUNDLES - 1, VFIO_USER_REGION_WRITE_MULTI, sizeof(reply),
+                          VFIO_USER_TYPE_REPLY, 0);
+    memcpy(reply + VFIO_USER_HEADER_SIZE, &count, sizeof(count));
+    err = compare_writes(b, &w, BUNDLES * BUNDLE, &c);
+    if (err != 0)
+        return err;
+    print_result(&(struct result) { "d  the same in WRITE_MULTI of 200; floor: ours of c",
+                                    UNIT_RATE, c.ours, b->posted_rate, c.ours / b->posted_rate,
+                                    AIM_AT_LEAST, 10 });
+    print_result(&(struct result) { "   the same against its own bytes", UNIT_RATE, c.ours, c.floor,
+                                    c.ratio, AIM_NONE, 0 });
+    return 0;
+}
+
+/*
+ * Memory and idleness
+ */
+
+static int print_memory(struct bench *b, const char *pss_name, const char *private_name)
+{
+    struct target_memory m;
+    int err = target_memory(&b->target, &m);
+
+    if (err != 0)
+        return err;
+    print_result(
+        &(struct result) { pss_name, UNIT_KIB, (double)m.pss, NAN, NAN, AIM_AT_MOST, PSS_AIM_KIB });
+    print_result(&(struct result) { private_name, UNIT_KIB,
+                                    (double)(m.private_clean + m.private_dirty), NAN, NAN, AIM_NONE,
+                                    0 });
+    return 0;
+}
+
+static int memory_at_start(struct bench *b)
+{
+    return print_memory(b, "f  memory after start (Pss)", "   of it in no other process");
+}
+
+static int memory_attached(struct bench *b)
+{
+    return print_memory(b, "f  memory with a client (Pss)", "   of it in no other process");
+}
+
+static int memory_after(struct bench *b)
+{
+    return print_memory(b, "f  memory after the traffic (Pss)", "   of it in no other process");
+}
+
+/* Two daemons at once, with and without a client: the time is waited for once. */
+static int bench_idle(struct bench *b)
+{
+    static const char *const names[] = { "e  wake-ups while idle with a client",
+                                         "e  wake-ups while idle without" };
+    struct target alone;
+    uint64_t before[2];
+    uint64_t after[2];
+    int err = target_start(b->program, &alone);
+
+    if (err != 0)
+        return err;
+    sleep(1); /* what starting up leaves to do is no idleness */
+    err = target_switches(&b->target, &before[0]);
+    if (err == 0)
+        err = target_switches(&alone, &before[1]);
+    sleep(b->idle_s);
+    if (err == 0)
+        err = target_switches(&b->target, &after[0]);
+    if (err == 0)
+        err = target_switches(&alone, &after[1]);
+    for (int i = 0; err == 0 && i < 2; i++)
+        print_result(&(struct result) { names[i], UNIT_COUNT, (double)(after[i] - before[i]), NAN,
+                                        NAN, AIM_AT_MOST, 0 });
+    if (err != 0) {
+        target_stop(&alone);
+        return err;
+    }
+    return target_stop(&alone);
+}
+
+/*
+ * The run
+ */
+
+static int attach(struct bench *b)
+{
+    int err = target_connect(&b->target, &b->client);
+    int flags;
+
+    if (err != 0)
+        return err;
+    err = client_region_write(b->client, VFIO_PCI_BAR1_REGION_INDEX, PAGE_OFFSET, b->pattern,
+                              sizeof(b->pattern));
+    if (err != 0)
+        return err;
+    b->fd = stream_fd(client_stream(b->client));
+    flags = fcntl(b->fd, F_GETFL);
+    if (flags < 0 || fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
+        return -errno;
+    return 0;
+}
+
+static int check_cpu(struct bench *b)
+{
+    return target_on_cpu(&b->target, b->cpu) ? 0 : -EXDEV;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(struct bench *b);
+} steps[] = {
+    { "CPU affinity of the daemon", check_cpu },
+    { "memory", memory_at_start },
+    { "connecting", attach },
+    { "memory", memory_attached },
+    { "reads of 4 KiB", bench_read_page },
+    { "reads of 8 bytes", bench_read_small },
+    { "posted writes", bench_posted },
+    { "WRITE_MULTI", bench_bundles },
+    { "memory", memory_after },
+    { "idleness", bench_idle },
+};
+
+static int run_steps(struct bench *b)
+{
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int err = steps[i].run(b);
+
+        if (err != 0) {
+            fprintf(stderr, "bench: %s: %s\n", steps[i].name, strerror(-err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+static int run(struct bench *b)
+{
+    int err = target_pin(&b->cpu);
+    int stopped;
+
+    for (size_t i = 0; i < sizeof(b->pattern); i++)
+        b->pattern[i] = (uint8_t)(i * 31 >> 3);
+    if (err == 0)
+        err = target_start(b->program, &b->target);
+    if (err != 0) {
+        fprintf(stderr, "bench: %s: %s\n", b->program, strerror(-err));
+        return err;
+    }
+    print_heading(b);
+    err = run_steps(b);
+    client_free(b->client);
+    stopped = target_stop(&b->target);
+    if (stopped != 0)
+        fprintf(stderr, "bench: the daemon did not end cleanly\n");
+    return err != 0 ? err : stopped;
+}
+
+static int parse(int argc, char **argv, struct bench *b)
+{
+    int c;
+
+    *b = (struct bench) { .program = getenv("VFIO_USERD"), .rounds = 45, .idle_s = 5, .fd = -1 };
+    while ((c = getopt(argc, argv, "r:i:")) != -1) {
+        if (c == 'r')
+            b->rounds = (unsigned)strtoul(optarg, NULL, 10);
+        else if (c == 'i')
+            b->idle_s = (unsigned)strtoul(optarg, NULL, 10);
+        else
+            return -EINVAL;
+    }
+    if (optind < argc)
+        b->program = argv[optind];
+    if (b->program == NULL || b->rounds == 0 || b->rounds > MEASURE_ROUNDS_MAX)
+        return -EINVAL;
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static struct bench b;
+
+    if (parse(argc, argv, &b) != 0) {
+        fprintf(stderr, "Usage: bench [-r ROUNDS] [-i IDLE_SECONDS] VFIO-USERD\n"
+                        "VFIO-USERD, the daemon's program, may come in the variable VFIO_USERD.\n");
+        return 2;
+    }
+    return run(&b) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
