@@ -128,7 +128,9 @@ static int serve_dma(struct client *c, const struct stream_message *m,
         if (err != 0) /* written over the reply just begun, which is not committed */
             len = reply_to_server(c, &m->hdr, err, access, 0, &data);
     }
-    return len < 0 ? len : stream_commit(c->stream, (size_t)len, NULL, 0);
+    if (len < 0 || (m->hdr.flags & VFIO_USER_NO_REPLY) != 0)
+        return len < 0 ? len : 0;
+    return stream_commit(c->stream, (size_t)len, NULL, 0);
 }
 
 static int serve_command(struct client *c, const struct stream_message *m, int64_t deadline)
@@ -142,7 +144,10 @@ static int serve_command(struct client *c, const struct stream_message *m, int64
         len < sizeof(access)) {
         memset(&access, 0, sizeof(access));
         err = reply_to_server(c, &m->hdr, -EINVAL, &access, 0, &data);
-        err = err < 0 ? err : stream_commit(c->stream, (size_t)err, NULL, 0);
+        if (err >= 0)
+            err = (m->hdr.flags & VFIO_USER_NO_REPLY) != 0
+                      ? 0
+                      : stream_commit(c->stream, (size_t)err, NULL, 0);
     } else {
         memcpy(&access, m->payload, sizeof(access));
         err = serve_dma(c, m, &access, m->payload + sizeof(access), len - sizeof(access));
@@ -267,7 +272,7 @@ static int check_version(const struct version_caps *ours, const struct version_c
 {
     if (theirs->major != ours->major || theirs->minor > ours->minor)
         return -EPROTO;
-    if (theirs->twin_socket && !ours->twin_socket)
+    if (theirs->twin_socket && (!ours->twin_socket || theirs->twin_socket_fd_index < 0))
         return -EPROTO;
     return 0;
 }

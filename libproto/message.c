@@ -126,7 +126,7 @@ static int decode_set_irqs(struct wire *w, uint32_t max_data, struct message_req
     out->set_irqs.bools = NULL;
     if ((set.flags & VFIO_IRQ_SET_DATA_BOOL) != 0)
         out->set_irqs.bools = wire_take(w, set.count);
-    return 0;
+    return w->left == 0 ? 0 : -EINVAL;
 }
 
 static void decode_access(struct wire *w, struct message_request *out)
@@ -163,7 +163,16 @@ static int decode_write_multi(struct wire *w, uint32_t max_data, struct message_
         return -EINVAL;
     out->write_multi.writes =
         wire_take(w, out->write_multi.count * sizeof(struct vfio_user_write_single));
-    return w->left == 0 ? 0 : -EINVAL;
+    if (w->bad || w->left != 0)
+        return -EINVAL;
+    for (uint64_t i = 0; i < out->write_multi.count; i++) {
+        struct vfio_user_write_single one;
+
+        memcpy(&one, out->write_multi.writes + i * sizeof(one), sizeof(one));
+        if (one.count > sizeof(one.data))
+            return -EINVAL;
+    }
+    return 0;
 }
 
 static int decode_feature(struct wire *w, uint32_t max_data, struct message_request *out)

@@ -64,5 +64,5 @@ int peer_wait(int fd, short events, int other, int64_t deadline)
         return -errno;
     if (n == 0)
         return -ETIMEDOUT;
-    return (polls[1].revents & POLLIN) != 0 ? 1 : 0;
+    return polls[1].revents != 0 ? 1 : 0;
 }

@@ -8,7 +8,9 @@
  * Where fds belong. The kernel ends a recvmsg after the send that carried fds, but does not say
  * at which byte that send began, so several messages read at once leave open whose the fds are.
  * stream_fill therefore looks first (MSG_PEEK); when fds are in sight it takes one message at a
- * time, and else all there is.
+ * time, and else all there is. Only behind a single short message, the way of a client that waits
+ * for each reply, it takes the next one without looking: no message of at most 32 bytes takes fds.
+ * Those that such a message brings all the same may be found at the one behind it.
  *
  * What may be sent together. QEMU reads a header with one recvmsg of 16 bytes and gives up on less,
  * and the kernel cuts what one sendmsg sends into buffers of at least 32 KiB. So one sendmsg

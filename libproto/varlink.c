@@ -96,13 +96,18 @@ static int make_room(struct bytes *b, size_t len)
 
 int varlink_fill(struct varlink *v)
 {
+    size_t have = v->in.tail - v->in.head;
+    size_t room;
     ssize_t n;
 
-    if (v->in.tail - v->in.head > VARLINK_MAX_MESSAGE)
+    if (have > VARLINK_MAX_MESSAGE) /* room for a message of the limit and its NUL, no more */
         return -EMSGSIZE;
     if (make_room(&v->in, CHUNK) != 0)
         return -ENOMEM;
-    n = recv(v->fd, v->in.data + v->in.tail, v->in.size - v->in.tail, MSG_DONTWAIT);
+    room = v->in.size - v->in.tail;
+    if (room > VARLINK_MAX_MESSAGE + 1 - have)
+        room = VARLINK_MAX_MESSAGE + 1 - have;
+    n = recv(v->fd, v->in.data + v->in.tail, room, MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (n == 0)
@@ -114,8 +119,8 @@ int varlink_fill(struct varlink *v)
 /* The NUL that ends the first message, NULL when it is not complete. */
 static const char *find_end(struct varlink *v)
 {
-    const char *begin = v->in.data + v->in.head;
     size_t have = v->in.tail - v->in.head;
+    const char *begin = have > 0 ? v->in.data + v->in.head : NULL;
     const char *nul = NULL;
 
     if (have > v->searched)
@@ -131,13 +136,14 @@ bool varlink_pending(struct varlink *v)
 
 int varlink_next(struct varlink *v, struct json_object **out)
 {
-    const char *begin = v->in.data + v->in.head;
     const char *nul = find_end(v);
     struct json_tokener *tokener;
     struct json_object *message;
+    const char *begin;
 
     if (nul == NULL)
         return 0;
+    begin = v->in.data + v->in.head;
     v->searched = 0;
     v->in.head += (size_t)(nul - begin) + 1;
     tokener = json_tokener_new_ex(VARLINK_MAX_DEPTH);

@@ -181,7 +181,9 @@ int version_parse(uint16_t major, uint16_t minor, const char *json, size_t len,
             return -ENOMEM;
         json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
         /* The length counts the NUL, which is how the tokener knows that a number is over. */
-        root = len < INT32_MAX ? json_tokener_parse_ex(tokener, json, (int)len + 1) : NULL;
+        root = len < INT32_MAX && memchr(json, '\0', len) == NULL
+                   ? json_tokener_parse_ex(tokener, json, (int)len + 1)
+                   : NULL;
         err = parse_root(root, &caps, field);
         json_object_put(root);
         json_tokener_free(tokener);

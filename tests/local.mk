@@ -10,11 +10,13 @@ AM_TESTS_ENVIRONMENT = \
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd'; export VFIO_USERD; \
 	VFUCTL='$(abs_top_builddir)/vfuctl'; export VFUCTL; \
 	VFU_CLIENT='$(abs_top_builddir)/vfu-client'; export VFU_CLIENT; \
+	CC='$(CC)'; export CC; \
 	MALLOC_PERTURB_=165; export MALLOC_PERTURB_;
 
 include tests/unit/local.mk
 include tests/integration/local.mk
 include tests/bench/local.mk
+include tests/fuzz/local.mk
 
 # `make check-e2e`: a QEMU guest drives the device. Needs root.
 check-e2e: vfio-userd vfuctl

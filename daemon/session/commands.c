@@ -258,11 +258,6 @@ static int handle_write_multi(struct command_context *c, const struct message_re
     int err = 0;
 
     (void)m;
-    for (uint64_t i = 0; i < count; i++) {
-        memcpy(&w, request->write_multi.writes + i * sizeof(w), sizeof(w));
-        if (w.count > sizeof(w.data))
-            return -EINVAL;
-    }
     for (done = 0; done < count; done++) {
         memcpy(&w, request->write_multi.writes + done * sizeof(w), sizeof(w));
         err = device_write(c->dev, w.region, w.offset, w.data, w.count);

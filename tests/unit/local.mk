@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # The device, its description and its control methods.
 check_PROGRAMS += tests/unit/test_pci
 TESTS += tests/unit/test_pci
@@ -83,3 +84,39 @@ tests_unit_test_notifier_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_notifier_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_notifier_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_message tests/unit/test_version tests/unit/test_stream \
+	tests/unit/test_stream_send tests/unit/test_client tests/unit/test_varlink
+TESTS += tests/unit/test_message tests/unit/test_version tests/unit/test_stream \
+	tests/unit/test_stream_send tests/unit/test_client tests/unit/test_varlink \
+	tests/unit/test_headers.sh
+EXTRA_DIST += tests/unit/test_headers.sh
+
+tests_unit_test_message_SOURCES = tests/unit/test_message.c
+tests_unit_test_message_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_message_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_message_LDADD = $(TEST_LIBS)
+
+tests_unit_test_version_SOURCES = tests/unit/test_version.c
+tests_unit_test_version_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_version_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_version_LDADD = $(TEST_LIBS)
+
+tests_unit_test_stream_SOURCES = tests/unit/test_stream.c tests/unit/stream_kit.h
+tests_unit_test_stream_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stream_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stream_LDADD = $(TEST_LIBS)
+
+tests_unit_test_stream_send_SOURCES = tests/unit/test_stream_send.c tests/unit/stream_kit.h
+tests_unit_test_stream_send_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stream_send_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stream_send_LDADD = $(TEST_LIBS)
+
+tests_unit_test_client_SOURCES = tests/unit/test_client.c tests/unit/fake_server.h
+tests_unit_test_client_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_client_LDADD = $(TEST_LIBS)
+
+tests_unit_test_varlink_SOURCES = tests/unit/test_varlink.c
+tests_unit_test_varlink_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_varlink_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_varlink_LDADD = $(TEST_LIBS)
