@@ -72,7 +72,7 @@ check() {
     make -C "$1" -j "$jobs" check > "$1.check.log" 2>&1 || status=1
     grep -hE '^(PASS|FAIL|ERROR|SKIP|XPASS)|^# (TOTAL|PASS|SKIP|FAIL|ERROR)' "$1.check.log"
     for f in "$1"/tests/*/*.log; do
-        [ -e "$f" ] && grep -HE '^[0-9]+%: Checks:|^[0-9]+ passed, ' "$f"
+        [ -e "$f" ] && grep -HE '^[0-9]+%: Checks:|^[0-9]+ passed, ' "$f" | sed "s|^$top/||"
     done
     if [ "$status" -ne 0 ]; then
         grep -hE 'error:|\*\*\*' "$1.check.log" | head -n 20

@@ -15,6 +15,7 @@
 #include "message.h"
 #include "stream.h"
 #include "version.h"
+#include "wake.h"
 #include "watch.h"
 
 /* A connection that has not said VERSION is not kept longer. */
@@ -370,6 +371,7 @@ static int attach(struct session *s, const struct message_request *request, stru
         return -EBUSY;
     }
     s->attached = true;
+    s->info.since = wake_now();
     s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
     s->context.profile = s->info.profile;
     /* What the client takes from us is its own word, not the lesser of both. */

@@ -401,6 +401,45 @@ END_TEST
  * Connections
  */
 
+static int64_t client_number(struct json_object *status, const char *key)
+{
+    struct json_object *client = NULL;
+    struct json_object *value = NULL;
+
+    ck_assert(json_object_object_get_ex(status, "client", &client) && client != NULL);
+    ck_assert(json_object_object_get_ex(client, key, &value));
+    return json_object_get_int64(value);
+}
+
+START_TEST(test_client_in_status)
+{
+    struct json_object *status;
+    struct json_object *client = NULL;
+    struct server s;
+    struct client *c;
+    int64_t before = now_ns();
+
+    server_start(&s, NULL);
+    c = server_connect(&s);
+    ck_assert_int_eq(client_reset(c), 0);
+    ck_assert_int_eq(client_dma_unmap(c, 0, 4096, 0), -ENOENT);
+    status = server_status(&s);
+    ck_assert_int_eq(client_number(status, "pid"), getpid());
+    ck_assert_int_eq(client_number(status, "uid"), getuid());
+    ck_assert_int_ge(client_number(status, "since"), before);
+    ck_assert_int_le(client_number(status, "since"), now_ns());
+    ck_assert_int_eq(client_number(status, "requests"), 2);
+    ck_assert_int_eq(client_number(status, "errors"), 1);
+    json_object_put(status);
+    client_free(c);
+    poll(NULL, 0, 20);
+    status = server_status(&s);
+    ck_assert(json_object_object_get_ex(status, "client", &client) && client == NULL);
+    json_object_put(status);
+    server_stop(&s);
+}
+END_TEST
+
 START_TEST(test_state_survives_disconnect)
 {
     const uint64_t pattern = 0x0123456789abcdef;
@@ -657,6 +696,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_dma_by_message, ANSWER_SPEC, ANSWER_WRONG + 1);
     tcase_add_test(tcase, test_requests_while_dma_waits);
     tcase_add_test(tcase, test_self_test);
+    tcase_add_test(tcase, test_client_in_status);
     tcase_add_test(tcase, test_state_survives_disconnect);
     tcase_add_test(tcase, test_pipelining);
     tcase_add_test(tcase, test_posted_and_bundled_writes);
