@@ -90,8 +90,9 @@ static void print_dma(struct json_object *dma)
 
     format_size(ctl_int(dma, "bytes_direct"), direct, sizeof(direct));
     format_size(ctl_int(dma, "bytes_message"), message, sizeof(message));
-    printf("DMA          %lld maps, %lld of them shared through %lld files\n", ctl_int(dma, "maps"),
-           ctl_int(dma, "shared"), ctl_int(dma, "files"));
+    printf("DMA          %lld maps, %lld of them shared through %lld file%s\n",
+           ctl_int(dma, "maps"), ctl_int(dma, "shared"), ctl_int(dma, "files"),
+           ctl_int(dma, "files") == 1 ? "" : "s");
     printf("             %s moved directly, %s by message\n", direct, message);
 }
 
