@@ -24,7 +24,7 @@ check-e2e: vfio-userd vfuctl
 	CC='$(CC)' top_builddir='$(abs_top_builddir)' $(srcdir)/tests/e2e/run.sh
 .PHONY: check-e2e
 
-EXTRA_DIST += tests/run.sh \
+EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit.h \
 	tests/e2e/enter-root.sh tests/e2e/guest-basic.test tests/e2e/guest-described.test \
 	tests/e2e/guest-reboot.test tests/e2e/guest-unshared.test tests/e2e/lib.sh \
 	tests/e2e/prepare.sh tests/e2e/qemu.sh tests/e2e/run.sh tests/e2e/guest

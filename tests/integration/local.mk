@@ -25,7 +25,7 @@ tests_integration_test_live_LDADD = $(TEST_LIBS)
 
 TESTS += tests/integration/test_cli.sh tests/integration/test_walk.sh
 
-EXTRA_DIST += tests/integration/test_cli.sh tests/integration/test_walk.sh \
+EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh tests/integration/test_walk.sh \
 	tests/integration/replay/cloud-hypervisor.txt \
 	tests/integration/replay/libvfio-user.txt \
 	tests/integration/replay/qemu.txt

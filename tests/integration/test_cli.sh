@@ -4,30 +4,7 @@
 # and vfuctl against a daemon. Needs VFIO_USERD, VFUCTL and top_srcdir.
 set -u
 
-dir=$(mktemp -d /tmp/vfio-userd-cli.XXXXXX)
-daemon=
-passed=0
-failed=0
-
-cleanup() {
-    if [ -n "$daemon" ]; then
-        kill "$daemon" 2>/dev/null
-        wait "$daemon" 2>/dev/null
-    fi
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-
-ok() {
-    passed=$((passed + 1))
-    echo "ok: $1"
-}
-
-not_ok() {
-    failed=$((failed + 1))
-    echo "not ok: $1"
-    sed 's/^/    /' "$dir/out" "$dir/err"
-}
+. "$(dirname "$0")/lib.sh"
 
 # expect STATUS PATTERN NAME COMMAND...: exit status, and an extended regular expression that a line
 # of standard output or standard error must match.
@@ -45,16 +22,6 @@ expect() {
     else
         ok "$name"
     fi
-}
-
-wait_for_socket() {
-    local i
-    for ((i = 0; i < 500; i++)); do
-        "$VFUCTL" -S "$1" -q status 2>/dev/null && return 0
-        sleep 0.02
-    done
-    echo "not ok: the daemon did not start"
-    exit 1
 }
 
 description() {
@@ -117,10 +84,7 @@ for line in 'Capabilities: \[40\] Power Management' 'NoSoftRst\+' \
 done
 
 # vfuctl
-"$VFIO_USERD" --socket-path "$dir/device.sock" --control-path "$dir/control.sock" \
-    2> "$dir/log" < /dev/null &
-daemon=$!
-wait_for_socket "$dir/control.sock"
+start_daemon
 expect 0 'dead:beef' 'status' "$VFUCTL" -S "$dir/control.sock" status
 expect 0 '"vendor":57005' 'status as JSON' "$VFUCTL" -S "$dir/control.sock" --json status
 expect 0 'pending: no client has set an eventfd' 'trigger-irq' "$VFUCTL" -S "$dir/control.sock" \
@@ -167,20 +131,13 @@ expect 1 'another process serves this socket' 'path in use' "$VFIO_USERD" \
 kill -KILL "$daemon"
 wait "$daemon" 2>/dev/null
 expect 3 'nobody serves this socket' 'dead daemon' "$VFUCTL" -d dev0 status
-"$VFIO_USERD" --socket-path "$dir/device.sock" --control-path "$dir/control.sock" \
-    2> "$dir/log" < /dev/null &
-daemon=$!
-wait_for_socket "$dir/control.sock"
+start_daemon
 ok 'a socket left by a crash is replaced'
-kill -TERM "$daemon"
-wait "$daemon"
-status=$?
-daemon=
-if [ "$status" -eq 0 ] && [ ! -e "$dir/device.sock" ] && [ ! -e "$dir/control.sock" ]; then
-    ok 'SIGTERM: exit status 0, sockets removed'
+stop_daemon 'SIGTERM'
+if [ ! -e "$dir/device.sock" ] && [ ! -e "$dir/control.sock" ]; then
+    ok 'its sockets are removed'
 else
-    not_ok "SIGTERM: exit status $status"
+    not_ok 'a socket is left'
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+finish

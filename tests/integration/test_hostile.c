@@ -19,6 +19,7 @@
 
 #include "integration/harness.h"
 #include "message.h"
+#include "suite.h"
 
 #define CONTROL_MS 1000 /* what a control call may take beside a hostile client */
 
@@ -623,8 +624,6 @@ int main(void)
 {
     Suite *suite = suite_create("hostile");
     TCase *tcase = tcase_create("clients");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_set_timeout(tcase, 40);
     tcase_add_test(tcase, test_bad_requests);
@@ -641,8 +640,5 @@ int main(void)
     tcase_add_test(tcase, test_full_eventfd);
     tcase_add_test(tcase, test_random_messages);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

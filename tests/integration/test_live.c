@@ -24,6 +24,7 @@
 #include "config-build.h"
 #include "integration/harness.h"
 #include "message.h"
+#include "suite.h"
 
 #define MS              1000000ll
 #define REG_TIMER_SEC   0x00
@@ -685,8 +686,6 @@ int main(void)
 {
     Suite *suite = suite_create("live");
     TCase *tcase = tcase_create("device");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_set_timeout(tcase, 20);
     tcase_add_test(tcase, test_client_that_never_unmasks);
@@ -707,8 +706,5 @@ int main(void)
 #endif
     tcase_add_test(tcase, test_idle);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

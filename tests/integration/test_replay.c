@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "integration/harness.h"
+#include "suite.h"
 
 #define MESSAGE_MAX 8192
 #define MEMORY      (256u << 20)
@@ -185,14 +186,9 @@ int main(void)
 {
     Suite *suite = suite_create("replay");
     TCase *tcase = tcase_create("transcripts");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_set_timeout(tcase, 20);
     tcase_add_loop_test(tcase, test_transcript, 0, 3);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

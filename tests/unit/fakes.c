@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
 #include "fakes.h"
+#include "suite.h"
 
 #include <dirent.h>
 #include <endian.h>
@@ -166,17 +167,11 @@ int fake_run(const char *name, const TTest *const *tests, size_t n,
 {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    SRunner *runner;
-    int failed;
 
     for (size_t i = 0; i < n; i++)
         tcase_add_test(tcase, tests[i]);
     for (size_t i = 0; i < n_loops; i++)
         tcase_add_loop_test(tcase, loops[i].test, 0, (int)loops[i].rows);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fake_server.h"
+#include "suite.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -571,8 +572,6 @@ int main(void)
 {
     Suite *suite = suite_create("client");
     TCase *tc = tcase_create("client");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tc, 2);
     tcase_add_loop_test(tc, test_answers, 0, COUNT(answers));
@@ -591,9 +590,5 @@ int main(void)
     tcase_add_test(tc, test_serve_stray_reply);
     tcase_add_loop_test(tc, test_negotiate, 0, COUNT(version_rows));
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -12,18 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "unit/dma_kit.h"
 #include "unit/fakes.h"
-
-#define R    VFIO_DMA_MAP_FLAG_READ
-#define W    VFIO_DMA_MAP_FLAG_WRITE
-#define RW   (R | W)
-#define PAGE 4096u
-
-struct memory {
-    struct fake_host host;
-    struct dma *dma;
-    uint8_t buffer[8 * PAGE];
-};
 
 /* A transfer that counts its ends. */
 struct counted {
@@ -31,46 +21,6 @@ struct counted {
     int ends;
     int err;
 };
-
-static void memory_init(struct memory *m, uint32_t max_maps)
-{
-    const struct dma_messenger messenger = fake_messenger(&m->host);
-
-    fake_host_init(&m->host);
-    memset(m->buffer, 0xcc, sizeof(m->buffer));
-    ck_assert_int_eq(dma_new(max_maps, &messenger, &m->dma), 0);
-}
-
-static void memory_fini(struct memory *m)
-{
-    dma_free(m->dma);
-    fake_host_fini(&m->host);
-}
-
-static struct dma_info info(const struct memory *m)
-{
-    struct dma_info i;
-
-    dma_get_info(m->dma, &i);
-    return i;
-}
-
-static int map(struct memory *m, uint64_t iova, uint64_t size)
-{
-    int none = -1;
-
-    return dma_map(m->dma, iova, size, RW, &none, 0);
-}
-
-/* Maps a duplicate of fd, which must be taken. */
-static void map_file(struct memory *m, uint64_t iova, uint64_t size, uint32_t flags, int fd,
-                     uint64_t offset)
-{
-    int copy = dup(fd);
-
-    ck_assert_int_eq(dma_map(m->dma, iova, size, flags, &copy, offset), 0);
-    ck_assert_int_eq(copy, -1);
-}
 
 static void counted_done(struct dma_transfer *t, int err)
 {

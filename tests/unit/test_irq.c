@@ -8,42 +8,7 @@
 #include <unistd.h>
 
 #include "unit/fakes.h"
-
-#define INTX VFIO_PCI_INTX_IRQ_INDEX
-#define MSI  VFIO_PCI_MSI_IRQ_INDEX
-#define MSIX VFIO_PCI_MSIX_IRQ_INDEX
-#define ERR  VFIO_PCI_ERR_IRQ_INDEX
-#define REQ  VFIO_PCI_REQ_IRQ_INDEX
-
-#define NONE    VFIO_IRQ_SET_DATA_NONE
-#define BOOL    VFIO_IRQ_SET_DATA_BOOL
-#define EVENTFD VFIO_IRQ_SET_DATA_EVENTFD
-#define TRIGGER VFIO_IRQ_SET_ACTION_TRIGGER
-#define MASK    VFIO_IRQ_SET_ACTION_MASK
-#define UNMASK  VFIO_IRQ_SET_ACTION_UNMASK
-
-struct line {
-    struct irq_state state;
-    struct irq *irq;
-    int fd; /* the INTx eventfd */
-};
-
-static void line_init(struct line *l, unsigned msi_vectors)
-{
-    *l = (struct line) { .fd = fake_eventfd() };
-    ck_assert_int_eq(irq_new(&l->state, msi_vectors, &l->irq), 0);
-}
-
-static void line_fini(struct line *l)
-{
-    irq_free(l->irq);
-    close(l->fd);
-}
-
-static int set_none(struct line *l, uint32_t action, uint32_t index, uint32_t start, uint32_t count)
-{
-    return irq_set(l->irq, NONE | action, index, start, count, NULL, NULL, 0);
-}
+#include "unit/irq_kit.h"
 
 /*
  * INTx: scripts of what happens to the line, and how many triggers follow each step.

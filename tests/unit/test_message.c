@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* libproto/message.c: a row for every way a message can be wrong, and for every right shape. */
 #include "message.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -576,8 +577,6 @@ int main(void)
 {
     Suite *suite = suite_create("message");
     TCase *tc = tcase_create("message");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tc, test_rows, 0, VFIO_USER_COMMAND_COUNT + 1);
     tcase_add_test(tc, test_too_short);
@@ -591,9 +590,5 @@ int main(void)
     tcase_add_test(tc, test_names);
     tcase_add_loop_test(tc, test_dma_reply, 0, COUNT(dma_rows));
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

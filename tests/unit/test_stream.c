@@ -14,6 +14,7 @@
 
 #include "message.h"
 #include "stream_kit.h"
+#include "suite.h"
 
 START_TEST(test_many_in_one)
 {
@@ -441,14 +442,8 @@ int main(void)
 {
     Suite *suite = suite_create("stream: receive");
     TCase *tc = tcase_create("receive");
-    SRunner *runner;
-    int failed;
 
     add_tests(tc);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

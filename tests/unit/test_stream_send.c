@@ -16,6 +16,7 @@
 
 #include "message.h"
 #include "stream_kit.h"
+#include "suite.h"
 
 #define SEED 20240611u
 
@@ -469,8 +470,6 @@ int main(void)
 {
     Suite *suite = suite_create("stream: send");
     TCase *tc = tcase_create("send");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, test_new_refuses);
     tcase_add_test(tc, test_coalesce);
@@ -484,9 +483,5 @@ int main(void)
     tcase_add_test(tc, test_random_both_ways);
     tcase_add_test(tc, test_random_pieces);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

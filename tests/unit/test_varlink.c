@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* libproto/varlink.c: framing, limits, and a client's call. */
 #define _GNU_SOURCE
+#include "suite.h"
 #include "varlink.h"
 
 #include <check.h>
@@ -496,8 +497,6 @@ int main(void)
 {
     Suite *suite = suite_create("varlink");
     TCase *tc = tcase_create("varlink");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, test_nothing);
     tcase_add_test(tc, test_halves);
@@ -514,9 +513,5 @@ int main(void)
     tcase_add_test(tc, test_call_without_parameters);
     tcase_add_test(tc, test_call_timeout);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "suite.h"
 #include "vfio_user.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -463,8 +464,6 @@ int main(void)
 {
     Suite *suite = suite_create("version");
     TCase *tc = tcase_create("version");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tc, test_defaults);
     tcase_add_test(tc, test_parse_clients);
@@ -481,9 +480,5 @@ int main(void)
     tcase_add_test(tc, test_answer_clients);
     tcase_add_test(tc, test_round_trip);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return run_suite(suite);
 }
