@@ -265,7 +265,9 @@ static int parse_option(int code, struct ctl *ctl)
     switch (code) {
     case 'd':
         ctl->instance = optarg;
-        return strchr(optarg, '/') == NULL ? -1 : bad_usage("-d takes a name, not ", optarg);
+        return strchr(optarg, '/') == NULL && optarg[0] != '.' && optarg[0] != '\0'
+                   ? -1
+                   : bad_usage("-d takes a name, not ", optarg);
     case 'S':
         ctl->socket = optarg;
         return -1;

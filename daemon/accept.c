@@ -26,6 +26,7 @@ struct acceptor {
     void (*fn)(void *arg, int fd);
     void *arg;
     struct watch *watch;
+    struct log_limit limit;
 };
 
 /* Whether a process answers at the socket. */
@@ -49,8 +50,9 @@ static int make_way(const struct sockaddr_un *addr)
     return unlink(addr->sun_path) == 0 ? 0 : -errno;
 }
 
-int accept_listen(const char *path, mode_t mode)
+int accept_listen(const char *path, mode_t mode, struct accept_place *place)
 {
+    struct stat st;
     struct sockaddr_un addr;
     mode_t umask_before;
     int err = peer_address(path, &addr);
@@ -69,24 +71,23 @@ int accept_listen(const char *path, mode_t mode)
     umask(umask_before);
     if (err == 0 && listen(fd, BACKLOG) != 0)
         err = -errno;
+    if (err == 0 && lstat(path, &st) != 0)
+        err = -errno;
     if (err != 0) {
         close(fd);
         return err;
     }
+    *place = (struct accept_place) { .path = path, .dev = st.st_dev, .ino = st.st_ino };
     return fd;
 }
 
-void accept_unlink(const char *path, int fd)
+void accept_unlink(const struct accept_place *place)
 {
-    struct sockaddr_un addr = { 0 };
-    socklen_t len = sizeof(addr);
     struct stat st;
 
-    /* Another daemon may have taken the path over since: then it answers, and ours does not. */
-    if (getsockname(fd, (struct sockaddr *)&addr, &len) == 0 &&
-        strncmp(addr.sun_path, path, sizeof(addr.sun_path)) == 0 && lstat(path, &st) == 0 &&
-        S_ISSOCK(st.st_mode))
-        unlink(path);
+    if (place->path != NULL && lstat(place->path, &st) == 0 && st.st_dev == place->dev &&
+        st.st_ino == place->ino)
+        unlink(place->path);
 }
 
 static int out_of_fds(struct acceptor *a)
@@ -98,7 +99,8 @@ static int out_of_fds(struct acceptor *a)
     if (fd >= 0)
         close(fd);
     a->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    log_err(a->module, "a connection was turned away: the process is out of file descriptors");
+    if (fd >= 0 && log_limit_pass(&a->limit, a->module))
+        log_err(a->module, "a connection was turned away: the process is out of file descriptors");
     return fd >= 0 ? 0 : -1;
 }
 

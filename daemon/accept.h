@@ -11,15 +11,23 @@
 
 struct acceptor;
 
+/* A socket's name, and which file that was when it was made. */
+struct accept_place {
+    const char *path; /* the caller's; NULL: there is none */
+    dev_t dev;
+    ino_t ino;
+};
+
 /*
  * Makes a listening socket at path with mode. A socket that is left there by a process that is no
- * more is replaced; one that is served, or a file of another kind, is not.
+ * more is replaced; one that is served, or a file of another kind, is not. *place is written on
+ * success.
  * Returns the fd, -EADDRINUSE, -ENAMETOOLONG or another -errno.
  */
-int accept_listen(const char *path, mode_t mode);
+int accept_listen(const char *path, mode_t mode, struct accept_place *place);
 
-/* Removes the socket at path if it is the one of fd. */
-void accept_unlink(const char *path, int fd);
+/* Removes the socket at place, unless it is another by now. */
+void accept_unlink(const struct accept_place *place);
 
 /*
  * Calls fn with each connection, which fn owns. fd, the listening socket, is owned by the acceptor

@@ -26,6 +26,10 @@
 
 #define NAME_BYTES 64
 
+/* Fds that are not guest memory: connections (80), interrupts (36), the loop, those on their way.
+ */
+#define OWN_FDS 160
+
 struct daemon {
     uv_loop_t loop;
     struct daemon_options options;
@@ -36,8 +40,8 @@ struct daemon {
     struct control *control;
     uv_signal_t sigterm;
     uv_signal_t sigint;
-    int socket_fd; /* to know our sockets by at the end; owned by listener and control */
-    int control_fd;
+    struct accept_place socket_place; /* what we made, to be removed at the end */
+    struct accept_place control_place;
 };
 
 /*
@@ -83,6 +87,17 @@ static uint32_t host_max_dma(void *opaque)
     return s != NULL ? session_max_data(s) : 0;
 }
 
+/* What is left for guest memory when connections, interrupts and the loop have theirs. */
+static uint32_t max_files(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
+        return UINT32_MAX;
+    return limit.rlim_cur > 2 * OWN_FDS ? (uint32_t)limit.rlim_cur - OWN_FDS
+                                        : (uint32_t)limit.rlim_cur / 2;
+}
+
 static int make_device(struct daemon *d)
 {
     const struct device_host host = {
@@ -90,6 +105,7 @@ static int make_device(struct daemon *d)
         .now = host_now,
         .wake_at = host_wake_at,
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
+        .max_files = max_files(),
     };
     struct pci_error error;
     int err = wake_new(&d->loop, on_wake, d, &d->wake);
@@ -113,9 +129,9 @@ static void on_done(void *opaque)
     uv_stop(&d->loop);
 }
 
-static int listen_at(const char *path)
+static int listen_at(const char *path, struct accept_place *place)
 {
-    int fd = accept_listen(path, SOCKET_MODE);
+    int fd = accept_listen(path, SOCKET_MODE, place);
 
     if (fd == -EADDRINUSE)
         log_err("daemon", "%s: another process serves this socket, or it is no socket", path);
@@ -131,10 +147,9 @@ static int make_listener(struct daemon *d)
     int err;
 
     if (d->options.socket_path != NULL) {
-        fd = listen_at(d->options.socket_path);
+        fd = listen_at(d->options.socket_path, &d->socket_place);
         if (fd < 0)
             return fd;
-        d->socket_fd = fd;
     }
     err = listener_new(&d->loop, fd, d->dev, &host, &d->listener);
     if (err != 0)
@@ -172,10 +187,9 @@ static int make_control(struct daemon *d)
 
     if (d->options.control_path == NULL)
         return 0;
-    fd = listen_at(d->options.control_path);
+    fd = listen_at(d->options.control_path, &d->control_place);
     if (fd < 0)
         return fd;
-    d->control_fd = fd;
     err = control_new(&d->loop, fd, &host, &d->control);
     if (err != 0)
         log_err("daemon", "the control socket cannot be served: %s", strerror(-err));
@@ -238,11 +252,10 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (d == NULL)
         return -ENOMEM;
     d->options = *options;
-    d->socket_fd = -1;
-    d->control_fd = -1;
     make_name(d);
     raise_fd_limit();
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end the daemon */
+    signal(SIGXFSZ, SIG_IGN); /* nor must guest memory beyond the limit for files */
     err = uv_loop_init(&d->loop);
     if (err != 0) {
         free(d);
@@ -276,10 +289,8 @@ void daemon_run(struct daemon *d)
 
 void daemon_free(struct daemon *d)
 {
-    if (d->socket_fd >= 0)
-        accept_unlink(d->options.socket_path, d->socket_fd);
-    if (d->control_fd >= 0)
-        accept_unlink(d->options.control_path, d->control_fd);
+    accept_unlink(&d->socket_place);
+    accept_unlink(&d->control_place);
     control_free(d->control);
     listener_free(d->listener);
     d->listener = NULL;

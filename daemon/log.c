@@ -3,6 +3,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -75,6 +76,7 @@ void log_line(enum log_level level, const char *module, const char *format, ...)
 {
     char text[LINE_MAX_BYTES];
     char line[LINE_MAX_BYTES + 64];
+    struct pollfd log = { .fd = STDERR_FILENO, .events = POLLOUT };
     size_t len = 0;
     va_list args;
 
@@ -88,8 +90,9 @@ void log_line(enum log_level level, const char *module, const char *format, ...)
     len += (size_t)snprintf(line + len, 40, "%s: ", module);
     len += escape(text, line + len, sizeof(line) - len - 1);
     line[len++] = '\n';
-    /* Whole lines only; a log that takes none (a full pipe, say) must not end the daemon. */
-    if (write(STDERR_FILENO, line, len) < 0)
+    /* A log that takes no line now (a pipe that nobody reads) must not stop the daemon. */
+    if (poll(&log, 1, 0) == 1 && (log.revents & POLLOUT) != 0 &&
+        write(STDERR_FILENO, line, len) < 0)
         return;
 }
 

@@ -176,6 +176,18 @@ static int ensure_standard_fds(void)
     return 0;
 }
 
+/* Whether standard error is what the service manager connected to the journal. */
+static bool logs_to_journal(void)
+{
+    const char *journal = getenv("JOURNAL_STREAM"); /* DEVICE:INODE */
+    unsigned long long dev;
+    unsigned long long ino;
+    struct stat st;
+
+    return journal != NULL && sscanf(journal, "%llu:%llu", &dev, &ino) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
+}
+
 static int64_t no_time(void *opaque)
 {
     (void)opaque;
@@ -296,7 +308,7 @@ int main(int argc, char **argv)
 
     if (ensure_standard_fds() != 0)
         return EXIT_FAILURE;
-    log_set_prefixes(getenv("JOURNAL_STREAM") != NULL);
+    log_set_prefixes(logs_to_journal());
     if (parse_options(argc, argv, &options) != 0)
         return 2;
     if (act(&options) != 0)

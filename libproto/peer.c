@@ -11,6 +11,8 @@
 
 int peer_address(const char *path, struct sockaddr_un *out)
 {
+    if (path[0] == '\0')
+        return -EINVAL; /* would be an address of the kernel's choice */
     if (strlen(path) >= sizeof(out->sun_path))
         return -ENAMETOOLONG;
     *out = (struct sockaddr_un) { .sun_family = AF_UNIX };

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/un.h>
 
-/* Makes the address of path. Returns 0, or -ENAMETOOLONG. */
+/* Makes the address of path. Returns 0; -ENAMETOOLONG; -EINVAL: it is empty. */
 int peer_address(const char *path, struct sockaddr_un *out);
 
 /*

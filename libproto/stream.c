@@ -97,11 +97,16 @@ fail:
     return err;
 }
 
+/* A peer's fd may be a socket whose last close waits until its data is sent: not here. */
 static void close_all(const int *fds, unsigned nfds)
 {
+    const struct linger none = { 0 };
+
     for (unsigned i = 0; i < nfds; i++) {
-        if (fds[i] >= 0)
-            close(fds[i]);
+        if (fds[i] < 0)
+            continue;
+        setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+        close(fds[i]);
     }
 }
 
@@ -410,6 +415,11 @@ int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
     s->out_tail += len;
     s->counters.send_messages++;
     return 0;
+}
+
+bool stream_fds_full(const struct stream *s)
+{
+    return s->n_out_fds == OUT_FDS_MAX;
 }
 
 /* The size of the queued message at out[at]. */

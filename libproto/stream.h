@@ -98,6 +98,9 @@ uint8_t *stream_reserve(struct stream *s, size_t len);
  */
 int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds);
 
+/* Whether no further message with fds can be queued before stream_flush has sent some. */
+bool stream_fds_full(const struct stream *s);
+
 /*
  * Sends what is queued. Returns 0 when all is sent, -EAGAIN when the socket takes no more now, or
  * another -errno: the stream is useless then.

@@ -57,10 +57,11 @@ build() {
     local dir=$1
     shift
     mkdir -p "$dir"
-    if ! { ./autogen.sh && cd "$dir" && "$top/configure" --enable-werror "$@" &&
-        make -j "$jobs"; } > "$dir.log" 2>&1; then
-        grep -E 'error|warning|\*\*\*' "$dir.log" | head -n 40
-        echo "the build failed: see $dir.log"
+    if ! { { [ -x configure ] || ./autogen.sh; } && cd "$dir" &&
+        { [ -e config.status ] || "$top/configure" --enable-werror "$@"; } &&
+        make -j "$jobs"; } > "$dir/build.log" 2>&1; then
+        grep -E 'error|warning|\*\*\*' "$dir/build.log" | head -n 40
+        echo "the build failed: see $dir/build.log"
         return 1
     fi
     cd "$top" || return 1
@@ -69,13 +70,13 @@ build() {
 # check DIR: `make check`, with the runners' own summaries.
 check() {
     local status=0 f
-    make -C "$1" -j "$jobs" check > "$1.check.log" 2>&1 || status=1
-    grep -hE '^(PASS|FAIL|ERROR|SKIP|XPASS)|^# (TOTAL|PASS|SKIP|FAIL|ERROR)' "$1.check.log"
+    make -C "$1" -j "$jobs" check > "$1/check.log" 2>&1 || status=1
+    grep -hE '^(PASS|FAIL|ERROR|SKIP|XPASS)|^# (TOTAL|PASS|SKIP|FAIL|ERROR)' "$1/check.log"
     for f in "$1"/tests/*/*.log; do
         [ -e "$f" ] && grep -HE '^[0-9]+%: Checks:|^[0-9]+ passed, ' "$f" | sed "s|^$top/||"
     done
     if [ "$status" -ne 0 ]; then
-        grep -hE 'error:|\*\*\*' "$1.check.log" | head -n 20
+        grep -hE 'error:|\*\*\*' "$1/check.log" | head -n 20
         [ -e "$1/test-suite.log" ] && tail -n 200 "$1/test-suite.log"
     fi
     return "$status"
@@ -104,11 +105,11 @@ step_e2e() {
 
 step_distcheck() {
     build "$top/build-run" || return 1
-    make -C "$top/build-run" -j "$jobs" distcheck > "$top/build-run.dist.log" 2>&1 || {
-        tail -n 60 "$top/build-run.dist.log"
+    make -C "$top/build-run" -j "$jobs" distcheck > "$top/build-run/dist.log" 2>&1 || {
+        tail -n 60 "$top/build-run/dist.log"
         return 1
     }
-    grep -A 3 'ready for distribution' "$top/build-run.dist.log"
+    grep -A 3 'ready for distribution' "$top/build-run/dist.log"
 }
 
 step_fuzz() {

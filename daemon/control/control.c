@@ -24,24 +24,31 @@ struct connection {
     struct varlink *varlink;
     struct watch *watch;
     pid_t pid;
+    bool ended; /* the peer sends no more */
 };
 
 struct control {
     uv_loop_t *loop;
     struct acceptor *acceptor;
     struct control_host host;
-    struct connection *connections[MAX_CONNECTIONS];
+    struct connection *connections[MAX_CONNECTIONS]; /* the oldest first, no gaps */
+    unsigned n_connections;
+    struct log_limit limit;
 };
 
 static void close_connection(struct connection *c, const char *reason)
 {
     struct control *control = c->control;
 
-    if (reason != NULL)
+    if (reason != NULL && log_limit_pass(&control->limit, "control"))
         log_warning("control", "connection of pid %d closed: %s", (int)c->pid, reason);
-    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (control->connections[i] == c)
-            control->connections[i] = NULL;
+    for (unsigned i = 0; i < control->n_connections; i++) {
+        if (control->connections[i] != c)
+            continue;
+        control->n_connections--;
+        memmove(&control->connections[i], &control->connections[i + 1],
+                (control->n_connections - i) * sizeof(control->connections[0]));
+        break;
     }
     watch_free(c->watch);
     varlink_free(c->varlink);
@@ -106,23 +113,34 @@ static void on_socket(void *arg, int events)
     int n = (events & UV_READABLE) != 0 ? varlink_fill(c->varlink) : 0;
     int err;
 
-    if (n == -ENOTCONN) {
-        close_connection(c, NULL);
-        return;
-    }
-    err = n < 0 ? n : handle_calls(c);
+    int wanted;
+
+    if (n == -ENOTCONN)
+        c->ended = true; /* but what it sent before is answered */
+    err = n < 0 && n != -ENOTCONN ? n : handle_calls(c);
     if (err == 0)
         err = varlink_flush(c->varlink);
-    if (err == -EAGAIN) {
-        watch_set(c->watch, UV_READABLE | UV_WRITABLE);
-        return;
-    }
-    if (err != 0) {
+    if (err != 0 && err != -EAGAIN) {
         close_connection(c, describe(err));
         return;
     }
-    /* Calls left for the next turn: a writable socket calls us again at once. */
-    watch_set(c->watch, varlink_pending(c->varlink) ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    /* For calls that are left for the next turn, a writable socket calls us again at once. */
+    wanted = err == -EAGAIN || varlink_pending(c->varlink) ? UV_WRITABLE : 0;
+    if (c->ended && wanted == 0)
+        close_connection(c, NULL);
+    else
+        watch_set(c->watch, c->ended ? wanted : UV_READABLE | wanted);
+}
+
+/* Those that keep a connection open and say nothing must not lock the operator out. */
+static void make_room(struct control *control)
+{
+    for (unsigned i = 0; control->n_connections == MAX_CONNECTIONS && i < MAX_CONNECTIONS; i++) {
+        struct connection *c = control->connections[i];
+
+        if (!varlink_pending(c->varlink) && varlink_queued(c->varlink) == 0)
+            close_connection(c, "64 are open, and this one has been silent for longest");
+    }
 }
 
 static int add_connection(struct control *control, int fd)
@@ -130,15 +148,14 @@ static int add_connection(struct control *control, int fd)
     struct connection *c = calloc(1, sizeof(*c));
     struct ucred peer = { 0 };
     socklen_t len = sizeof(peer);
-    unsigned slot = 0;
     int err;
 
-    while (slot < MAX_CONNECTIONS && control->connections[slot] != NULL)
-        slot++;
-    if (c == NULL || slot == MAX_CONNECTIONS) {
+    make_room(control);
+    if (c == NULL || control->n_connections == MAX_CONNECTIONS) {
+        err = c == NULL ? -ENOMEM : -EUSERS;
         free(c);
         close(fd);
-        return slot == MAX_CONNECTIONS ? -EUSERS : -ENOMEM;
+        return err;
     }
     getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
     c->control = control;
@@ -151,15 +168,16 @@ static int add_connection(struct control *control, int fd)
         free(c);
         return err;
     }
-    control->connections[slot] = c;
+    control->connections[control->n_connections++] = c;
     return 0;
 }
 
 static void on_connection(void *opaque, int fd)
 {
-    int err = add_connection(opaque, fd);
+    struct control *control = opaque;
+    int err = add_connection(control, fd);
 
-    if (err != 0)
+    if (err != 0 && log_limit_pass(&control->limit, "control"))
         log_warning("control", "connection refused: %s",
                     err == -EUSERS ? "64 are open" : strerror(-err));
 }
@@ -189,11 +207,9 @@ void control_free(struct control *c)
     if (c == NULL)
         return;
     acceptor_free(c->acceptor);
-    for (unsigned i = 0; i < MAX_CONNECTIONS; i++) {
-        if (c->connections[i] != NULL) {
-            varlink_flush(c->connections[i]->varlink);
-            close_connection(c->connections[i], NULL);
-        }
+    while (c->n_connections > 0) {
+        varlink_flush(c->connections[0]->varlink);
+        close_connection(c->connections[0], NULL);
     }
     free(c);
 }

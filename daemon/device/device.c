@@ -116,6 +116,8 @@ static int make_parts(struct device *dev, struct pci_error *error)
         err = irq_new(&dev->state->irq, pci_msi_vectors(dev->pci), &dev->irq);
     if (err == 0)
         err = dma_new(d->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
+    if (err == 0 && dev->host.max_files > 0)
+        dma_set_max_files(dev->dma, dev->host.max_files);
     if (err == 0)
         err = make_timer(dev);
     return err;
@@ -153,9 +155,11 @@ void device_free(struct device *dev)
     free(dev);
 }
 
-/* Configuration space has changed what interrupts may pass. */
+/* Configuration space has changed what interrupts may pass, and whether DMA may run. */
 static void update_gate(struct device *dev)
 {
+    if (!pci_bus_master(dev->pci) || !pci_in_d0(dev->pci))
+        timer_stop_dma(dev->timer);
     irq_set_gate(dev->irq, pci_in_d0(dev->pci), pci_intx_disabled(dev->pci),
                  pci_msi_enabled(dev->pci), pci_msi_masked(dev->pci));
 }
@@ -224,7 +228,7 @@ int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data
         memcpy(data, dev->bar1.at + offset, count);
         return 0;
     default:
-        pci_read(dev->pci, offset, data, count, irq_level(dev->irq));
+        pci_read(dev->pci, offset, data, count, irq_level(dev->irq), dev->state->irq.msi_pending);
         return 0;
     }
 }

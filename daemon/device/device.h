@@ -43,6 +43,7 @@ struct device_host {
     int64_t (*now)(void *opaque);                    /* CLOCK_REALTIME, ns */
     void (*wake_at)(void *opaque, int64_t deadline); /* call device_wake then; 0: not at all */
     struct dma_messenger messenger;
+    uint32_t max_files; /* of guest memory that may be open; 0: as many as there are maps */
 };
 
 /* What GET_REGION_INFO tells. */

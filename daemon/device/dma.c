@@ -43,6 +43,7 @@ struct dma {
     struct range_tree ranges;
     struct file_tree files;
     uint32_t max_maps;
+    uint32_t max_files;
     struct dma_transfer *first; /* the one under way */
     struct dma_transfer *last;
     bool running; /* run() is on the stack */
@@ -77,10 +78,16 @@ int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma
         return -ENOMEM;
     dma->messenger = *messenger;
     dma->max_maps = max_maps;
+    dma->max_files = max_maps;
     RB_INIT(&dma->ranges);
     RB_INIT(&dma->files);
     *out = dma;
     return 0;
+}
+
+void dma_set_max_files(struct dma *dma, uint32_t max_files)
+{
+    dma->max_files = max_files;
 }
 
 void dma_free(struct dma *dma)
@@ -96,6 +103,33 @@ void dma_free(struct dma *dma)
  * The map
  */
 
+/*
+ * Whether fd is a file in memory. Asks for its seals, which only such files have, since even fstat
+ * waits for the server of a FUSE file. Returns 0, DMA_MAP_BY_MESSAGE, or -EINVAL for what memory
+ * cannot be in.
+ */
+static int judge_file(int fd)
+{
+    struct statx st;
+    int flags = fcntl(fd, F_GETFL);
+
+    /* To a file that is open for appending, pwrite appends; O_DIRECT takes whole blocks only. */
+    if (flags < 0 || (flags & (O_APPEND | O_PATH)) != 0)
+        return -EINVAL;
+    if (fcntl(fd, F_GET_SEALS) >= 0 && (flags & O_DIRECT) == 0)
+        return 0;
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
+        return -EINVAL;
+    return S_ISREG(st.stx_mode) || S_ISCHR(st.stx_mode) || S_ISBLK(st.stx_mode) ? DMA_MAP_BY_MESSAGE
+                                                                                : -EINVAL;
+}
+
+static bool may_access(int access, uint32_t flags)
+{
+    return ((flags & VFIO_DMA_MAP_FLAG_READ) == 0 || access != O_WRONLY) &&
+           ((flags & VFIO_DMA_MAP_FLAG_WRITE) == 0 || access != O_RDONLY);
+}
+
 /* Takes *fd, or finds the same file already open and closes it. */
 static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
 {
@@ -103,16 +137,12 @@ static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
     struct statfs fs;
     struct file *file;
     struct file *same;
-    int access = fcntl(*fd, F_GETFL);
+    int access = fcntl(*fd, F_GETFL) & O_ACCMODE;
 
-    /* To a file that is open for appending, pwrite appends. */
-    if (access < 0 || (access & (O_APPEND | O_PATH)) != 0 || fstat(*fd, &st) != 0 ||
-        fstatfs(*fd, &fs) != 0 || !S_ISREG(st.st_mode))
-        return -EINVAL;
-    access &= O_ACCMODE;
-    if (((flags & VFIO_DMA_MAP_FLAG_READ) != 0 && access == O_WRONLY) ||
-        ((flags & VFIO_DMA_MAP_FLAG_WRITE) != 0 && access == O_RDONLY))
+    if (!may_access(access, flags))
         return -EACCES;
+    if (fstat(*fd, &st) != 0 || fstatfs(*fd, &fs) != 0)
+        return -EINVAL;
     file = calloc(1, sizeof(*file));
     if (file == NULL)
         return -ENOMEM;
@@ -121,12 +151,16 @@ static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
                             .access = access,
                             .fd = *fd,
                             .mapped = fs.f_type == HUGETLBFS_MAGIC };
-    same = RB_INSERT(file_tree, &dma->files, file);
+    same = RB_FIND(file_tree, &dma->files, file);
     if (same != NULL) {
         close(*fd);
         free(file);
         file = same;
+    } else if (dma->info.files >= dma->max_files) {
+        free(file);
+        return -EMFILE;
     } else {
+        RB_INSERT(file_tree, &dma->files, file);
         dma->info.files++;
     }
     file->users++;
@@ -162,16 +196,21 @@ int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *
 {
     struct range *range = find_range(dma, iova);
     struct file *file = NULL;
+    int judged = 0;
     int err;
 
     if (range != NULL && (range->iova <= iova || range->iova - iova < size))
         return -EEXIST;
     if (dma->info.maps >= dma->max_maps)
         return -ENOSPC;
+    if (*fd >= 0)
+        judged = judge_file(*fd);
+    if (judged < 0)
+        return judged;
     range = calloc(1, sizeof(*range));
     if (range == NULL)
         return -ENOMEM;
-    if (*fd >= 0) {
+    if (*fd >= 0 && judged == 0) {
         err = use_file(dma, fd, flags, &file);
         if (err != 0) {
             free(range);
@@ -186,7 +225,7 @@ int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *
     RB_INSERT(range_tree, &dma->ranges, range);
     dma->info.maps++;
     dma->info.shared += file != NULL;
-    return 0;
+    return judged;
 }
 
 static void remove_range(struct dma *dma, struct range *range)

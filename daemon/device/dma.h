@@ -22,6 +22,9 @@
 
 struct dma;
 
+/* dma_map: the range is mapped, and reached by message although an fd came with it. */
+#define DMA_MAP_BY_MESSAGE 1
+
 /* How to reach memory that is not shared. */
 struct dma_messenger {
     void *opaque;
@@ -74,14 +77,20 @@ struct dma_info {
 
 int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma **out);
 
+/* Most distinct files that are kept open; without this call, as many as there are maps. */
+void dma_set_max_files(struct dma *dma, uint32_t max_files);
+
 /* Fails what is under way with -ECANCELED. */
 void dma_free(struct dma *dma);
 
 /*
  * Adds a range. *fd is the file that backs it from offset on, or -1; it is taken, and set to -1,
  * on success only. flags: VFIO_DMA_MAP_FLAG_*. The range has been checked not to wrap.
- * Returns 0; -EEXIST when it overlaps a range; -ENOSPC when there are max_maps of them; -EINVAL
- * when fd is no file that memory can be in; -EACCES when fd is not open for what flags say.
+ * A file that is not in memory (tmpfs, memfd, hugetlbfs) is left: reading it could wait for a disk,
+ * or for whoever serves a FUSE file, as long as they like; the range is reached by message then.
+ * Returns 0; DMA_MAP_BY_MESSAGE for such a file; -EEXIST when it overlaps a range; -ENOSPC when
+ * there are max_maps of them; -EMFILE when there are max_files open; -EINVAL when fd is nothing
+ * that memory can be in; -EACCES when fd is not open for what flags say.
  */
 int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
             uint64_t offset);

@@ -257,6 +257,8 @@ void irq_set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enabled
 {
     bool was_open = irq->d0 && !irq->intx_disabled && !irq_msi_in_use(irq);
 
+    if (irq->msi_enabled && !msi_enabled)
+        irq->state->msi_pending = 0; /* what waited goes out as INTx, if it is still so */
     irq->d0 = d0;
     irq->intx_disabled = intx_disabled;
     irq->msi_enabled = msi_enabled;
@@ -400,6 +402,8 @@ static void disable_index(struct irq *irq, uint32_t index)
 
     irq_info(irq, index, &count, &flags);
     set_eventfds(irq, VFIO_IRQ_SET_ACTION_TRIGGER, index, 0, count, NULL, 0);
+    if (index == VFIO_PCI_MSI_IRQ_INDEX && !irq->msi_enabled)
+        irq->state->msi_pending = 0;
     if (index == VFIO_PCI_INTX_IRQ_INDEX) {
         set_fd(&irq->intx_mask, -1);
         set_fd(&irq->intx_unmask, -1);

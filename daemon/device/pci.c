@@ -445,11 +445,23 @@ void pci_reset(struct pci *pci)
     memcpy(pci->state->config, pci->initial, sizeof(pci->initial));
 }
 
-void pci_read(const struct pci *pci, size_t offset, void *data, size_t len, bool level)
+/* Lays the bytes of value, which stand at config offset at, over those that were read. */
+static void overlay(size_t offset, uint8_t *data, size_t len, size_t at, uint32_t value)
+{
+    for (size_t i = 0; i < sizeof(value); i++) {
+        if (at + i >= offset && at + i < offset + len)
+            data[at + i - offset] |= (uint8_t)(value >> (8 * i));
+    }
+}
+
+void pci_read(const struct pci *pci, size_t offset, void *data, size_t len, bool level,
+              uint32_t msi_pending)
 {
     memcpy(data, pci->state->config + offset, len);
-    if (level && offset <= PCI_STATUS && PCI_STATUS < offset + len)
-        ((uint8_t *)data)[PCI_STATUS - offset] |= PCI_STATUS_INTERRUPT;
+    if (level)
+        overlay(offset, data, len, PCI_STATUS, PCI_STATUS_INTERRUPT);
+    if (pci->msi_mask != 0 && msi_pending != 0)
+        overlay(offset, data, len, pci->msi_mask + sizeof(uint32_t), msi_pending);
 }
 
 static uint16_t power_state(const struct pci *pci)

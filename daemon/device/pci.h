@@ -51,8 +51,12 @@ void pci_free(struct pci *pci);
 /* 256, or 4096 with a PCI Express or an extended capability. */
 size_t pci_config_size(const struct pci *pci);
 
-/* Reads len bytes at offset; the range is inside the space. level: shown as Interrupt Status. */
-void pci_read(const struct pci *pci, size_t offset, void *data, size_t len, bool level);
+/*
+ * Reads len bytes at offset; the range is inside the space. level is shown as Interrupt Status,
+ * msi_pending, a bit a vector, as the Pending Bits of an MSI capability with masking.
+ */
+void pci_read(const struct pci *pci, size_t offset, void *data, size_t len, bool level,
+              uint32_t msi_pending);
 
 /* Writes what may be written of len bytes at offset; returns enum pci_effect bits. */
 unsigned pci_write(struct pci *pci, size_t offset, const void *data, size_t len);

@@ -37,6 +37,7 @@ struct engine {
     struct dma_transfer transfer;
     struct timer *timer;
     bool running;
+    bool forbidden; /* it is being cancelled because it may not run */
 };
 
 struct timer {
@@ -44,6 +45,7 @@ struct timer {
     struct timer_state *state;
     struct engine engine;
     struct self_test test;
+    struct log_limit limit;
     bool stopping; /* a transfer that ends now has no consequences for the registers */
 };
 
@@ -89,6 +91,8 @@ static void self_test_end(struct timer *t, const char *outcome, int err)
     struct self_test *test = &t->test;
     bool by_message = test->step >= SELF_TEST_MESSAGE_WRITE;
 
+    if (!log_limit_pass(&t->limit, "dma"))
+        return;
     if (err == 0)
         log_info("dma", "self-test: %s: %s", by_message ? "by message" : "direct", outcome);
     else
@@ -232,7 +236,14 @@ static void engine_done(struct dma_transfer *transfer, int err)
 
     engine->running = false;
     if (!engine->timer->stopping)
-        engine_finish(engine->timer, err);
+        engine_finish(engine->timer, engine->forbidden ? -ENODEV : err);
+}
+
+void timer_stop_dma(struct timer *t)
+{
+    t->engine.forbidden = true;
+    dma_cancel(t->parts.dma, &t->engine.transfer);
+    t->engine.forbidden = false;
 }
 
 static int engine_check(const struct timer *t, uint32_t command)

@@ -83,6 +83,9 @@ void timer_reset(struct timer *t);
 int timer_read(struct timer *t, uint64_t offset, void *data, uint32_t count);
 int timer_write(struct timer *t, uint64_t offset, const void *data, uint32_t count);
 
+/* Bus Master is off, or the device not in D0: the engine's transfer ends with ENODEV. */
+void timer_stop_dma(struct timer *t);
+
 /* Fires what is due, and asks to be woken for what is not. */
 void timer_wake(struct timer *t);
 

@@ -29,13 +29,13 @@ static int reply_with(struct reply *r, const void *data, size_t len)
     return 0;
 }
 
-static void say_unshared(struct command_context *c)
+/* Why DMA goes through messages: said once. */
+static void say_by_message(struct command_context *c, const char *why)
 {
-    if (c->unshared_said || c->shared_seen)
+    if (c->by_message_said)
         return;
-    c->unshared_said = true;
-    log_warning("dma", "guest memory is not shared: start QEMU with "
-                       "memory-backend-memfd,share=on; DMA goes through messages until then");
+    c->by_message_said = true;
+    log_warning("dma", "guest memory is not shared: %s; DMA goes through messages until then", why);
 }
 
 static int handle_dma_map(struct command_context *c, const struct message_request *request,
@@ -53,12 +53,16 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
         return -EINVAL;
     err = dma_map(dma, map->address, map->size, map->flags, m->nfds == 1 ? &m->fds[0] : &none,
                   map->offset);
-    /* Maps of ROM and of device memory have no fd either, but memory comes before them. */
-    if (err == 0 && m->nfds == 0)
-        say_unshared(c);
-    else if (err == 0)
+    if (err < 0)
+        return err;
+    if (err == DMA_MAP_BY_MESSAGE)
+        say_by_message(c, "the file that QEMU keeps it in is of a kind that could block us: use "
+                          "memory-backend-memfd, or memory-backend-file in /dev/shm");
+    else if (m->nfds == 1)
         c->shared_seen = true;
-    return err;
+    else if (!c->shared_seen) /* maps of ROM and devices have no fd either, but come later */
+        say_by_message(c, "start QEMU with memory-backend-memfd,share=on");
+    return 0;
 }
 
 static int handle_dma_unmap(struct command_context *c, const struct message_request *request,
@@ -241,33 +245,36 @@ static int handle_reset(struct command_context *c, const struct message_request 
     (void)m;
     (void)reply;
     device_reset(c->dev);
-    log_info("session", "device reset by the client");
+    if (log_limit_pass(c->limit, "session"))
+        log_info("session", "device reset by the client");
     return 0;
 }
 
 /*
- * Writes are done in their order up to the first that fails; the reply counts those done. When not
- * even the first is, that is an error.
+ * Writes are done in their order. With a reply, up to the first that fails: it counts those done,
+ * and when not even the first is, that is an error. Without one the client cannot know, and its
+ * writes are as unrelated as if each had been posted alone: the others are done.
  */
 static int handle_write_multi(struct command_context *c, const struct message_request *request,
                               struct stream_message *m, struct reply *reply)
 {
+    bool posted = (request->hdr.flags & VFIO_USER_NO_REPLY) != 0;
     uint64_t count = request->write_multi.count;
-    struct vfio_user_write_single w;
-    uint64_t done;
+    uint64_t done = 0;
     int err = 0;
 
     (void)m;
-    for (done = 0; done < count; done++) {
-        memcpy(&w, request->write_multi.writes + done * sizeof(w), sizeof(w));
+    for (uint64_t i = 0; i < count && (err == 0 || posted); i++) {
+        struct vfio_user_write_single w;
+
+        memcpy(&w, request->write_multi.writes + i * sizeof(w), sizeof(w));
         err = device_write(c->dev, w.region, w.offset, w.data, w.count);
-        if (err != 0)
-            break;
+        done += err == 0;
+        if (err != 0 && log_limit_pass(c->limit, "session"))
+            log_warning("session", "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
+                        (unsigned long long)i + 1, (unsigned long long)count, w.region,
+                        (unsigned long long)w.offset, strerror(-err));
     }
-    if (err != 0 && log_limit_pass(c->limit, "session"))
-        log_warning("session", "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
-                    (unsigned long long)done + 1, (unsigned long long)count, w.region,
-                    (unsigned long long)w.offset, strerror(-err));
     return err != 0 && done == 0 ? err : reply_with(reply, &done, sizeof(done));
 }
 

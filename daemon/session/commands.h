@@ -29,8 +29,8 @@ struct command_context {
     struct device *dev;
     enum client_profile profile;
     struct log_limit *limit;
-    bool shared_seen;   /* a DMA_MAP came with an fd: this client shares its memory */
-    bool unshared_said; /* the client did not share its memory: said once */
+    bool shared_seen;     /* a DMA_MAP came with an fd: this client shares its memory */
+    bool by_message_said; /* why DMA goes through messages: said once */
 };
 
 /* The reply's payload of len bytes, to be filled in whole; NULL without memory. */

@@ -15,6 +15,9 @@
 /* Connections at a time: the client, and those on their way to be turned away. */
 #define MAX_CONNECTIONS 16
 
+/* A connection that has not said VERSION is not kept longer. */
+#define VERSION_TIMEOUT_MS 5000
+
 struct listener {
     uv_loop_t *loop;
     struct acceptor *acceptor; /* NULL: started with a connected socket */
@@ -23,6 +26,7 @@ struct listener {
     struct session *sessions[MAX_CONNECTIONS]; /* the oldest first, no gaps */
     unsigned n_sessions;
     struct session *client;
+    struct log_limit limit;
     bool ending;
 };
 
@@ -65,9 +69,14 @@ static void make_room(struct listener *l)
 
 static int add_connection(struct listener *l, int fd)
 {
-    const struct session_host host = { .opaque = l,
-                                       .attach = on_attach,
-                                       .closed = on_session_closed };
+    const struct session_host host = {
+        .opaque = l,
+        /* The only connection that there will ever be has all the time it wants. */
+        .version_timeout_ms = l->acceptor != NULL ? VERSION_TIMEOUT_MS : 0,
+        .limit = &l->limit,
+        .attach = on_attach,
+        .closed = on_session_closed,
+    };
     struct session *s;
     int err;
 
@@ -80,9 +89,10 @@ static int add_connection(struct listener *l, int fd)
 
 static void on_connection(void *opaque, int fd)
 {
-    int err = add_connection(opaque, fd);
+    struct listener *l = opaque;
+    int err = add_connection(l, fd);
 
-    if (err != 0)
+    if (err != 0 && log_limit_pass(&l->limit, "session"))
         log_warning("session", "connection refused: %s", strerror(-err));
 }
 

@@ -18,14 +18,15 @@
 #include "wake.h"
 #include "watch.h"
 
-/* A connection that has not said VERSION is not kept longer. */
-#define VERSION_TIMEOUT_MS 5000
-
 /* Replies that are collected before they are sent in the middle of a turn. */
 #define QUEUE_BYTES (256u * 1024)
 
 /* Our commands without an answer, those of cancelled transfers included. */
 #define MAX_PENDING 32
+
+/* A turn's time, and how many messages are handled between two looks at it. */
+#define TURN_NS    5000000u
+#define TURN_CHECK 16u
 
 /* Messages of at most this much are taken before a client has said VERSION. */
 #define HANDSHAKE_MAX 65536u
@@ -99,11 +100,12 @@ void session_close(struct session *s, const char *reason)
     s->closing = true;
     stream_flush(s->stream);
     if (s->attached) {
-        log_info("session", "client pid %d detached: %s; %llu requests, %llu errors",
-                 (int)s->info.pid, reason, (unsigned long long)s->info.requests,
-                 (unsigned long long)s->info.errors);
+        if (log_limit_pass(s->host.limit, "session"))
+            log_info("session", "client pid %d detached: %s; %llu requests, %llu errors",
+                     (int)s->info.pid, reason, (unsigned long long)s->info.requests,
+                     (unsigned long long)s->info.errors);
         device_drop_client(s->dev);
-    } else {
+    } else if (log_limit_pass(s->host.limit, "session")) {
         log_info("session", "connection of pid %d closed: %s", (int)s->info.pid, reason);
     }
     s->host.closed(s->host.opaque, s);
@@ -117,7 +119,7 @@ void session_close(struct session *s, const char *reason)
 
 static void on_version_timeout(uv_timer_t *timer)
 {
-    session_close(timer->data, "no VERSION message came within 5 s");
+    session_close(timer->data, "no VERSION message came in time");
 }
 
 int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
@@ -154,7 +156,8 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     }
     uv_timer_init(loop, &s->version);
     s->version.data = s;
-    uv_timer_start(&s->version, on_version_timeout, VERSION_TIMEOUT_MS, 0);
+    if (host->version_timeout_ms > 0)
+        uv_timer_start(&s->version, on_version_timeout, host->version_timeout_ms, 0);
     *out = s;
     return 0;
 }
@@ -235,8 +238,11 @@ int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void 
 
     if (s->closing)
         return -ENOTCONN;
-    if (pending == NULL)
+    if (pending == NULL) {
+        if (log_limit_pass(&s->limit, "session"))
+            log_warning("session", "%d DMA messages are unanswered: no more are sent", MAX_PENDING);
         return -EBUSY;
+    }
     message = stream_reserve(s->stream, size);
     if (message == NULL)
         return -ENOMEM;
@@ -326,6 +332,8 @@ static void our_caps(const struct device_description *d, struct version_caps *ou
     ours->max_msg_fds = d->limits.max_msg_fds;
     ours->max_data_xfer_size = d->limits.max_data_xfer_size;
     ours->max_dma_maps = d->limits.max_dma_maps;
+    ours->pgsizes =
+        ~(uint64_t)(VFIO_USER_DEFAULT_PGSIZES - 1); /* all: a map is not tied to pages */
     ours->write_multiple = true;
 }
 
@@ -356,18 +364,21 @@ static int attach(struct session *s, const struct message_request *request, stru
                             request->version.json_len, &client, &field);
 
     if (err != 0) {
-        log_warning("session", "VERSION of pid %d: %s is not valid", (int)s->info.pid, field);
+        if (log_limit_pass(s->host.limit, "session"))
+            log_warning("session", "VERSION of pid %d: %s is not valid", (int)s->info.pid, field);
         return err;
     }
     our_caps(d, &ours);
     err = version_negotiate(&client, &ours, &s->info.caps);
-    if (err != 0) {
+    if (err != 0 && log_limit_pass(s->host.limit, "session"))
         log_warning("session", "VERSION of pid %d: protocol %u.%u is not supported",
                     (int)s->info.pid, client.major, client.minor);
+    if (err != 0)
         return err;
-    }
     if (!s->host.attach(s->host.opaque, s)) {
-        log_warning("session", "pid %d turned away: another client is attached", (int)s->info.pid);
+        if (log_limit_pass(s->host.limit, "session"))
+            log_warning("session", "pid %d turned away: another client is attached",
+                        (int)s->info.pid);
         return -EBUSY;
     }
     s->attached = true;
@@ -378,9 +389,10 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
     stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
-    log_info("session", "client pid %d uid %d attached: protocol %u.%u, profile %s",
-             (int)s->info.pid, (int)s->info.uid, s->info.caps.major, s->info.caps.minor,
-             client_profile_name(s->info.profile));
+    if (log_limit_pass(s->host.limit, "session"))
+        log_info("session", "client pid %d uid %d attached: protocol %u.%u, profile %s",
+                 (int)s->info.pid, (int)s->info.uid, s->info.caps.major, s->info.caps.minor,
+                 client_profile_name(s->info.profile));
     return write_version(reply, &s->info.caps);
 }
 
@@ -450,10 +462,10 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
     return err;
 }
 
-static void handle_request(struct session *s, struct stream_message *m)
+/* Returns whether the session goes on. */
+static bool handle_request(struct session *s, struct stream_message *m)
 {
     struct reply reply = { .stream = s->stream, .fd = -1 };
-    bool wants_reply = (m->hdr.flags & VFIO_USER_NO_REPLY) == 0;
     int err = execute(s, m, &reply);
 
     s->info.requests++;
@@ -462,8 +474,14 @@ static void handle_request(struct session *s, struct stream_message *m)
         log_debug("session", "%s id %u, %u bytes: %s", message_command_name(m->hdr.command),
                   m->hdr.id, m->hdr.size, strerror(-err));
     }
-    if (wants_reply)
-        send_reply(s, &m->hdr, err, &reply);
+    if ((m->hdr.flags & VFIO_USER_NO_REPLY) != 0)
+        return true;
+    /* Without an answer the client would wait for ever: an error is one, and takes no fd. */
+    err = send_reply(s, &m->hdr, err, &reply);
+    if (err == 0 || send_reply(s, &m->hdr, err, &reply) == 0)
+        return true;
+    session_close(s, "there is no memory for its reply");
+    return false;
 }
 
 /* Handles one message; returns whether the session goes on. */
@@ -476,8 +494,39 @@ static bool handle_message(struct session *s, struct stream_message *m)
     else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
         handle_reply(s, m);
     else
-        handle_request(s, m);
+        goes_on = handle_request(s, m);
     return goes_on;
+}
+
+/* Whether a turn has been long enough: others (the control socket, signals) have theirs. */
+static bool turn_is_over(uint64_t began, unsigned handled)
+{
+    return handled % TURN_CHECK == 0 && uv_hrtime() - began > TURN_NS;
+}
+
+/* Handles messages while they come and the socket takes the replies; returns stream_next's word. */
+static int handle_messages(struct session *s)
+{
+    uint64_t began = uv_hrtime();
+    struct stream_message m;
+    unsigned handled = 0;
+    int n;
+
+    while ((n = stream_next(s->stream, &m)) == 1) {
+        bool goes_on = handle_message(s, &m);
+
+        stream_message_fini(s->stream, &m);
+        if (!goes_on)
+            break;
+        if ((stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream)) && !flush(s))
+            break;
+        if (turn_is_over(began, ++handled)) {
+            /* As if the socket took no more: it does, so the rest comes in the loop's next turn. */
+            set_blocked(s, true);
+            break;
+        }
+    }
+    return n;
 }
 
 /*
@@ -486,26 +535,23 @@ static bool handle_message(struct session *s, struct stream_message *m)
  */
 static bool handle_received(struct session *s)
 {
-    struct stream_message m;
-    int n = 0;
+    int n;
 
     s->in_turn = true;
-    while (!s->closing && (n = stream_next(s->stream, &m)) == 1) {
-        bool goes_on = handle_message(s, &m);
-
-        stream_message_fini(s->stream, &m);
-        if (!goes_on)
-            break;
-        if (stream_queued(s->stream) > QUEUE_BYTES && !flush(s))
-            break;
-    }
+    n = handle_messages(s);
     s->in_turn = false;
     if (s->closing)
         return false;
     if (n < 0) {
-        log_warning("session", "pid %d: the stream is out of step: bad size or type in a header",
-                    (int)s->info.pid);
+        if (log_limit_pass(&s->limit, "session"))
+            log_warning("session",
+                        "pid %d: the stream is out of step: bad size or type in a header",
+                        (int)s->info.pid);
         session_close(s, "a message that is none");
+        return false;
+    }
+    if (n == 1) { /* messages are left, and s is blocked: flush would undo that */
+        stream_flush(s->stream);
         return false;
     }
     return flush(s);

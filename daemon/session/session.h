@@ -16,12 +16,15 @@
 
 #include "client_info.h"
 #include "device/device.h"
+#include "log.h"
 
 struct session;
 
 /* Whoever keeps the sessions. */
 struct session_host {
     void *opaque;
+    unsigned version_timeout_ms; /* VERSION must come by then; 0: whenever it likes */
+    struct log_limit *limit;     /* for lines that connections cause; outlives them */
     /* May s be the client now? True: it is from here on, until closed. */
     bool (*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */

@@ -42,4 +42,11 @@ fuzz: $(BUILT_SOURCES)
 .PHONY: fuzz
 
 CLEANFILES += tests/fuzz/fuzz_message tests/fuzz/fuzz_version tests/fuzz/fuzz_stream \
-	tests/fuzz/fuzz_config
+	tests/fuzz/fuzz_config tests/fuzz/fuzz_message.log tests/fuzz/fuzz_version.log \
+	tests/fuzz/fuzz_stream.log tests/fuzz/fuzz_config.log
+
+# What libFuzzer found, to be looked at and made part of the corpus by hand.
+clean-local: clean-fuzz
+clean-fuzz:
+	rm -rf tests/fuzz/found
+.PHONY: clean-fuzz

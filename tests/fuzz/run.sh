@@ -20,6 +20,12 @@ for target in $FUZZ_TARGETS; do
     "$FUZZ_CC" -std=gnu11 -g -O1 -fno-strict-aliasing -fno-omit-frame-pointer \
         -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
         $FUZZ_CPPFLAGS -o "$out/fuzz_$target" "$src/fuzz_$target.c" $FUZZ_FILES $FUZZ_LIBS
-    "$out/fuzz_$target" -max_total_time="$FUZZ_SECONDS" -max_len=4096 -print_final_stats=1 \
-        -artifact_prefix="$out/found/$target-" "$out/found/$target" "$src/corpus/$target"
+    if ! "$out/fuzz_$target" -max_total_time="$FUZZ_SECONDS" -max_len=4096 -print_final_stats=1 \
+        -artifact_prefix="$out/found/$target-" "$out/found/$target" "$src/corpus/$target" \
+        >"$out/fuzz_$target.log" 2>&1; then
+        tail -n 60 "$out/fuzz_$target.log"
+        echo "fuzz: $target: FAILED"
+        exit 1
+    fi
+    echo "fuzz: $target: $(grep '^Done' "$out/fuzz_$target.log"), nothing found"
 done

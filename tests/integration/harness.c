@@ -58,17 +58,16 @@ static void write_file(const char *path, const char *text)
     ck_assert_int_eq(fclose(f), 0);
 }
 
-static void run_server(const struct server *s, const char *config)
+static void run_server(const struct server *s, const char *config, int log)
 {
     const char *program = getenv("VFIO_USERD");
-    int log = open(s->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     const char *argv[] = { "vfio-userd", "--socket-path",
                            s->socket,    "--control-path",
                            s->control,   "--log-level",
                            "debug",      config != NULL ? "--config" : NULL,
                            config,       NULL };
 
-    if (program == NULL || log < 0 || dup2(log, STDERR_FILENO) < 0)
+    if (program == NULL || dup2(log, STDERR_FILENO) < 0)
         _exit(126);
     execv(program, (char **)(uintptr_t)argv);
     _exit(127);
@@ -86,28 +85,50 @@ static bool answers(const char *path)
     return connected;
 }
 
-void server_start(struct server *s, const char *description)
+static void make_dir(struct server *s)
 {
-    char config[96];
-    int64_t until = now_ms() + START_MS;
-
     strcpy(s->dir, "/tmp/vfio-userd-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(s->dir));
     snprintf(s->socket, sizeof(s->socket), "%s/device.sock", s->dir);
     snprintf(s->control, sizeof(s->control), "%s/control.sock", s->dir);
     snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
+}
+
+static void start(struct server *s, const char *description, int log_fd)
+{
+    char config[96];
+    int64_t until = now_ms() + START_MS;
+
     snprintf(config, sizeof(config), "%s/config.json", s->dir);
     if (description != NULL)
         write_file(config, description);
     s->pid = fork();
     ck_assert_int_ge(s->pid, 0);
     if (s->pid == 0)
-        run_server(s, description != NULL ? config : NULL);
+        run_server(s, description != NULL ? config : NULL, log_fd);
     while (!answers(s->control)) {
         ck_assert_msg(now_ms() < until, "the server did not start; see %s", s->log);
         ck_assert_msg(waitpid(s->pid, NULL, WNOHANG) == 0, "the server ended; see %s", s->log);
         sleep_ms(5);
     }
+}
+
+void server_start_logging(struct server *s, const char *description, int log_fd)
+{
+    make_dir(s);
+    write_file(s->log, "");
+    start(s, description, log_fd);
+}
+
+void server_start(struct server *s, const char *description)
+{
+    int log;
+
+    make_dir(s);
+    log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    ck_assert_int_ge(log, 0);
+    start(s, description, log);
+    close(log);
 }
 
 static char *read_log(const struct server *s)

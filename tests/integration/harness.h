@@ -28,6 +28,9 @@ struct server {
  */
 void server_start(struct server *s, const char *description);
 
+/* The same, with standard error going to log_fd. */
+void server_start_logging(struct server *s, const char *description, int log_fd);
+
 /* SIGTERM, exit status 0 within 2 s, a clean log; removes the directory. */
 void server_stop(struct server *s);
 

@@ -23,6 +23,13 @@ tests_integration_test_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_live_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_limits
+TESTS += tests/integration/test_limits
+tests_integration_test_limits_SOURCES = tests/integration/test_limits.c $(INTEGRATION_HARNESS)
+tests_integration_test_limits_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_limits_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_limits_LDADD = $(TEST_LIBS)
+
 TESTS += tests/integration/test_cli.sh tests/integration/test_walk.sh
 
 EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh tests/integration/test_walk.sh \

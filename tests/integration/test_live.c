@@ -352,6 +352,29 @@ START_TEST(test_requests_while_dma_waits)
 }
 END_TEST
 
+/* Bus Master goes off while a transfer waits: it goes no further. */
+START_TEST(test_bus_master_off_in_the_middle)
+{
+    const uint16_t off = 2;
+    uint8_t wire[16384];
+    struct server s;
+    struct client *c;
+
+    server_start(&s, NULL);
+    c = server_connect(&s);
+    ck_assert_int_eq(client_dma_map(c, 0, sizeof(guest), 3, -1, 0), 0);
+    set_bus_master(c);
+    start_dma(c, 1, 0, 0, 4096);
+    ck_assert_uint_eq(receive(stream_fd(client_stream(c)), wire), 32);
+    ck_assert_int_eq(client_region_write(c, CONFIG, 4, &off, sizeof(off)), 0);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0x80000000u + ENODEV);
+    answer_dma(stream_fd(client_stream(c)), wire, ANSWER_SPEC); /* too late: ignored */
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0x80000000u + ENODEV);
+    client_free(c);
+    server_stop(&s);
+}
+END_TEST
+
 /* libvfio-user's sample: four DMA writes and four DMA reads of 1 KiB after each interrupt. */
 START_TEST(test_self_test)
 {
@@ -541,6 +564,11 @@ END_TEST
 START_TEST(test_posted_and_bundled_writes)
 {
     struct vfio_user_write_single writes[200];
+    const uint64_t count = 200;
+    struct client_call call = { .command = VFIO_USER_REGION_WRITE_MULTI,
+                                .flags = VFIO_USER_NO_REPLY,
+                                .fixed_len = sizeof(count),
+                                .data_len = sizeof(writes) };
     struct server s;
     struct client *c;
     uint64_t done = 0;
@@ -567,6 +595,14 @@ START_TEST(test_posted_and_bundled_writes)
     ck_assert_uint_eq(done, 150);
     writes[0].region = 6;
     ck_assert_int_eq(client_write_multi(c, writes, 200, &done), -EINVAL);
+    /* Posted, each stands for itself: the others are done. */
+    value = 4711;
+    memcpy(writes[199].data, &value, 8);
+    call.fixed = &count;
+    call.data = writes;
+    ck_assert_int_eq(client_call(c, &call), 0);
+    ck_assert_int_eq(client_region_read(c, 1, 199 * 16, &value, 8), 0);
+    ck_assert_uint_eq(value, 4711);
     client_free(c);
     server_stop(&s);
 }
@@ -694,6 +730,7 @@ int main(void)
     tcase_add_test(tcase, test_msi);
     tcase_add_loop_test(tcase, test_dma_by_message, ANSWER_SPEC, ANSWER_WRONG + 1);
     tcase_add_test(tcase, test_requests_while_dma_waits);
+    tcase_add_test(tcase, test_bus_master_off_in_the_middle);
     tcase_add_test(tcase, test_self_test);
     tcase_add_test(tcase, test_client_in_status);
     tcase_add_test(tcase, test_state_survives_disconnect);

@@ -502,6 +502,42 @@ START_TEST(what_does_not_fit_makes_no_device)
 }
 END_TEST
 
+/* Vectors that wait behind their mask bits show as Pending Bits, and not once MSI is off. */
+START_TEST(masked_msi_shows_as_pending)
+{
+    const uint32_t all = 0xf;
+    const uint16_t enable = 1;
+    const uint16_t disable = 0;
+    struct device_description d;
+    struct fake_host host;
+    struct device *dev;
+    struct pci_error error;
+    enum irq_delivery how;
+    uint32_t pending = 0;
+
+    description_default(&d);
+    d.pci.caps[1] = (struct pci_cap_description) {
+        .kind = PCI_CAP_KIND_MSI, .offset = 0x50, .vectors = 4, .maskable = true, .address64 = true
+    };
+    d.pci.n_caps = 2;
+    fake_host_init(&host);
+    const struct device_host outside = fake_device_host(&host);
+
+    ck_assert_int_eq(device_new(&d, &outside, &dev, &error), 0);
+    ck_assert_int_eq(device_write(dev, 7, 0x52, &enable, 2), 0);
+    ck_assert_int_eq(device_write(dev, 7, 0x60, &all, 4), 0);
+    ck_assert_int_eq(device_trigger_irq(dev, VFIO_PCI_MSI_IRQ_INDEX, 2, &how), 0);
+    ck_assert_int_eq(how, IRQ_PENDING_DISABLED);
+    ck_assert_int_eq(device_read(dev, 7, 0x64, &pending, 4), 0);
+    ck_assert_uint_eq(pending, 4);
+    ck_assert_int_eq(device_write(dev, 7, 0x52, &disable, 2), 0);
+    ck_assert_int_eq(device_read(dev, 7, 0x64, &pending, 4), 0);
+    ck_assert_uint_eq(pending, 0);
+    device_free(dev);
+    fake_host_fini(&host);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -518,6 +554,7 @@ int main(void)
         the_self_test_writes_and_reads_both_ways,
         the_state_outlives_the_client,
         what_does_not_fit_makes_no_device,
+        masked_msi_shows_as_pending,
     };
     const struct fake_loop_test loops[] = { { reset_is_power_on_but_for_bar1, 4 } };
 

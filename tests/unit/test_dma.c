@@ -244,12 +244,57 @@ START_TEST(a_file_is_known_by_inode_and_access)
 }
 END_TEST
 
+/* A file on a disk, of a file system in user space, or of the kernel's: reading it could wait. */
+START_TEST(what_is_not_in_memory_goes_by_message)
+{
+    const char *const files[] = { "/proc/self/maps", "/proc/self/exe", "/dev/null" };
+    struct memory m;
+
+    memory_init(&m, 100);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+        int before = fd;
+
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(dma_map(m.dma, i * PAGE, PAGE, R, &fd, 0), DMA_MAP_BY_MESSAGE);
+        ck_assert_int_eq(fd, before); /* not taken */
+        ck_assert_int_eq(close(fd), 0);
+    }
+    ck_assert_uint_eq(info(&m).maps, ARRAY_SIZE(files));
+    ck_assert_uint_eq(info(&m).shared, 0);
+    ck_assert_uint_eq(info(&m).files, 0);
+    memory_fini(&m);
+}
+END_TEST
+
+START_TEST(files_are_limited)
+{
+    struct memory m;
+    int fds[3];
+
+    memory_init(&m, 100);
+    dma_set_max_files(m.dma, 2);
+    for (int i = 0; i < 3; i++)
+        fds[i] = fake_memfd(PAGE, (unsigned)i);
+    map_file(&m, 0, PAGE, RW, fds[0], 0);
+    map_file(&m, PAGE, PAGE, RW, fds[1], 0);
+    ck_assert_int_eq(dma_map(m.dma, 2 * PAGE, PAGE, RW, &fds[2], 0), -EMFILE);
+    ck_assert_int_ge(fds[2], 0);
+    map_file(&m, 2 * PAGE, PAGE, RW, fds[0], 0); /* one that is open already */
+    ck_assert_int_eq(dma_unmap(m.dma, PAGE, PAGE), 0);
+    map_file(&m, PAGE, PAGE, RW, fds[2], 0);
+    memory_fini(&m);
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+END_TEST
+
 START_TEST(what_is_no_memory_is_refused_and_not_taken)
 {
     struct memory m;
     int pipes[2];
     int sockets[2];
-    int fds[5];
+    int fds[4];
 
     ck_assert_int_eq(pipe(pipes), 0);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
@@ -257,7 +302,6 @@ START_TEST(what_is_no_memory_is_refused_and_not_taken)
     fds[1] = sockets[0];
     fds[2] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     fds[3] = fake_eventfd();
-    fds[4] = open("/dev/null", O_RDWR | O_CLOEXEC);
     memory_init(&m, 100);
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
         int fd = fds[i];
@@ -489,6 +533,8 @@ int main(void)
         many_maps_of_one_file_keep_it_open_once,
         a_file_is_known_by_inode_and_access,
         what_is_no_memory_is_refused_and_not_taken,
+        what_is_not_in_memory_goes_by_message,
+        files_are_limited,
         a_file_that_was_not_taken_is_the_callers,
         access_modes_must_allow_the_flags,
         a_transfer_goes_over_adjacent_ranges,

@@ -35,7 +35,7 @@ static uint32_t get(const struct space *s, size_t offset, size_t len)
 {
     uint8_t bytes[4] = { 0 };
 
-    pci_read(s->pci, offset, bytes, len, false);
+    pci_read(s->pci, offset, bytes, len, false, 0);
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
@@ -123,7 +123,7 @@ static void check_space(const struct space *s, const uint8_t *initial, const uin
 {
     uint8_t now[PCI_SPACE_EXP_SIZE];
 
-    pci_read(s->pci, 0, now, sizeof(now), false);
+    pci_read(s->pci, 0, now, sizeof(now), false, 0);
     for (size_t i = 0; i < sizeof(now); i++) {
         uint8_t expected = (uint8_t)((initial[i] & ~mask[i]) | (written & mask[i]));
 
@@ -141,7 +141,7 @@ START_TEST(writes_change_what_is_writable_and_nothing_else)
     expected_mask(mask);
     make(&s, &all_kinds);
     ck_assert_uint_eq(pci_config_size(s.pci), 4096);
-    pci_read(s.pci, 0, initial, sizeof(initial), false);
+    pci_read(s.pci, 0, initial, sizeof(initial), false, 0);
     for (int one_by_one = 0; one_by_one <= 1; one_by_one++) {
         write_all(&s, 0xff, one_by_one);
         check_space(&s, initial, mask, 0xff);
@@ -260,15 +260,15 @@ START_TEST(interrupt_status_shows_the_level)
     uint8_t bytes[8];
 
     make(&s, &all_kinds);
-    pci_read(s.pci, STATUS, bytes, 2, true);
+    pci_read(s.pci, STATUS, bytes, 2, true, 0);
     ck_assert_uint_eq(bytes[0], 0x18);
-    pci_read(s.pci, 0, bytes, 8, true);
+    pci_read(s.pci, 0, bytes, 8, true, 0);
     ck_assert_uint_eq(bytes[6], 0x18);
-    pci_read(s.pci, STATUS + 1, bytes, 1, true);
+    pci_read(s.pci, STATUS + 1, bytes, 1, true, 0);
     ck_assert_uint_eq(bytes[0], 0);
-    pci_read(s.pci, COMMAND, bytes, 2, true);
+    pci_read(s.pci, COMMAND, bytes, 2, true, 0);
     ck_assert_uint_eq(bytes[0], 0);
-    pci_read(s.pci, STATUS, bytes, 2, false);
+    pci_read(s.pci, STATUS, bytes, 2, false, 0);
     ck_assert_uint_eq(bytes[0], 0x10);
     pci_free(s.pci);
 }
