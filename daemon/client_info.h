@@ -22,7 +22,4 @@ struct client_info {
     uint64_t errors;             /* of these, answered with an error */
 };
 
-/* "strict", "qemu", "cloud-hypervisor", "auto". */
-const char *client_profile_name(enum client_profile profile);
-
 #endif

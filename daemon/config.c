@@ -181,7 +181,7 @@ static int parse_cap(struct place *p, struct json_object *object, void *into)
 
 static int pci_capabilities(struct place *p, struct json_object *value, void *into)
 {
-    struct device_description *d = p->d;
+    struct device_description *d = p->root;
 
     description_fini(d); /* the default's make room for these */
     return json_parse_array(p, value, DESCRIPTION_MAX_CAPS, parse_cap, into);
@@ -272,7 +272,7 @@ static const struct key bar1_keys[] = {
 /* Once size and areas are both known. */
 static int check_areas(struct place *p)
 {
-    const struct device_description *d = p->d;
+    const struct device_description *d = p->root;
 
     place_enter(p, "bar1.mmap", 0);
     for (unsigned i = 0; i < d->bar1.n_areas; i++) {
@@ -357,20 +357,9 @@ BOOL_PARSER(root_dma_on_irq, struct device_description, dma_on_irq)
 
 static int root_profile(struct place *p, struct json_object *value, void *into)
 {
-    static const struct {
-        const char *name;
-        enum client_profile profile;
-    } profiles[] = {
-        { "auto", PROFILE_AUTO },
-        { "strict", PROFILE_STRICT },
-        { "qemu", PROFILE_QEMU },
-        { "cloud-hypervisor", PROFILE_CLOUD_HYPERVISOR },
-    };
-    const char *name = json_object_get_string(value);
-
-    for (size_t i = 0; i < sizeof(profiles) / sizeof(profiles[0]); i++) {
-        if (json_object_is_type(value, json_type_string) && strcmp(name, profiles[i].name) == 0) {
-            ((struct device_description *)into)->profile = profiles[i].profile;
+    for (int i = 0; json_object_is_type(value, json_type_string) && i < PROFILE_COUNT; i++) {
+        if (strcmp(json_object_get_string(value), client_profile_name(i)) == 0) {
+            ((struct device_description *)into)->profile = (enum client_profile)i;
             return 0;
         }
     }
@@ -390,14 +379,15 @@ static const struct key root_keys[] = {
 /* Lays configuration space out once, to see that it can be. */
 static int check_layout(struct place *p)
 {
-    const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, p->d->bar1.size };
+    const struct device_description *d = p->root;
+    const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, d->bar1.size };
     struct pci_state *state = malloc(sizeof(*state));
     struct pci_error error;
     struct pci *pci = NULL;
     int err = -ENOMEM;
 
     if (state != NULL)
-        err = pci_new(&p->d->pci, bar_size, state, &pci, &error);
+        err = pci_new(&d->pci, bar_size, state, &pci, &error);
     if (err == -EINVAL) {
         place_enter(p, "pci.capabilities", 0);
         place_enter(p, NULL, error.cap);
@@ -415,7 +405,9 @@ int config_parse(const char *file, const char *text, struct device_description *
                  struct config_error *error)
 {
     struct device_description d;
-    struct place place = { .file = file, .error = error, .d = &d };
+    struct place place = {
+        .file = file, .error = error->text, .error_size = sizeof(error->text), .root = &d
+    };
     struct json_object *root = json_parse_text(&place, text);
     int err;
 

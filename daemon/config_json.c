@@ -14,13 +14,13 @@
 int place_refuse(struct place *p, const char *format, ...)
 {
     va_list args;
-    int n = snprintf(p->error->text, sizeof(p->error->text), "%s: %s%s", p->file, p->path,
+    int n = snprintf(p->error, p->error_size, "%s: %s%s", p->file, p->path,
                      p->path[0] != '\0' ? ": " : "");
 
-    if (n < 0 || (size_t)n >= sizeof(p->error->text))
+    if (n < 0 || (size_t)n >= p->error_size)
         return -EINVAL;
     va_start(args, format);
-    vsnprintf(p->error->text + n, sizeof(p->error->text) - (size_t)n, format, args);
+    vsnprintf(p->error + n, p->error_size - (size_t)n, format, args);
     va_end(args);
     return -EINVAL;
 }

@@ -12,16 +12,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "config.h"
-
 #define PLACE_PATH_BYTES 192
 
 /* Where the parser is: the file's name, the key's path, and where to put the first error. */
 struct place {
     const char *file;
     char path[PLACE_PATH_BYTES];
-    struct config_error *error;
-    struct device_description *d;
+    char *error;
+    size_t error_size; /* bytes */
+    void *root;        /* what the outermost object is parsed into */
 };
 
 /* A key of an object, and who reads its value; a table of these ends with a NULL name. */

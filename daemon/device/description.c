@@ -5,6 +5,18 @@
 
 #define KIB 1024u
 
+const char *client_profile_name(enum client_profile profile)
+{
+    static const char *const names[PROFILE_COUNT] = {
+        [PROFILE_AUTO] = "auto",
+        [PROFILE_STRICT] = "strict",
+        [PROFILE_QEMU] = "qemu",
+        [PROFILE_CLOUD_HYPERVISOR] = "cloud-hypervisor",
+    };
+
+    return names[profile];
+}
+
 void description_default(struct device_description *out)
 {
     *out = (struct device_description) {

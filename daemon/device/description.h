@@ -19,7 +19,11 @@ enum client_profile {
     PROFILE_STRICT,
     PROFILE_QEMU,
     PROFILE_CLOUD_HYPERVISOR,
+    PROFILE_COUNT /* not a profile */
 };
+
+/* "auto", "strict", "qemu" or "cloud-hypervisor". */
+const char *client_profile_name(enum client_profile profile);
 
 enum pci_cap_kind {
     PCI_CAP_KIND_PM,

@@ -61,18 +61,6 @@ struct session {
     bool blocked; /* the socket takes no more: nothing is read until it does */
 };
 
-const char *client_profile_name(enum client_profile profile)
-{
-    static const char *const names[] = {
-        [PROFILE_AUTO] = "auto",
-        [PROFILE_STRICT] = "strict",
-        [PROFILE_QEMU] = "qemu",
-        [PROFILE_CLOUD_HYPERVISOR] = "cloud-hypervisor",
-    };
-
-    return names[profile];
-}
-
 static void on_socket(void *arg, int events);
 
 /*
