@@ -15,6 +15,7 @@ libdaemon_a_SOURCES = \
 	daemon/device/irq.c daemon/device/irq.h \
 	daemon/device/notifier.c daemon/device/notifier.h \
 	daemon/device/pci.c daemon/device/pci.h \
+	daemon/device/self_test.c daemon/device/self_test.h \
 	daemon/device/timer.c daemon/device/timer.h \
 	daemon/log.c daemon/log.h \
 	daemon/service/service.c daemon/service/service.h \

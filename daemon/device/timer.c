@@ -6,32 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
+#include "self_test.h"
 
-#define NS_PER_S        1000000000ll
-#define DMA_IDLE        0u
-#define DMA_BUSY        1u
-#define DMA_FAILED      0x80000000u
-#define DMA_CMD_READ    1u /* guest -> BAR1 */
-#define DMA_CMD_WRITE   2u /* BAR1 -> guest */
-#define SELF_TEST_BYTES 4096u
-
-/* The self-test DMA's steps, in order. */
-enum self_test_step {
-    SELF_TEST_IDLE,
-    SELF_TEST_DIRECT_WRITE,
-    SELF_TEST_DIRECT_READ,
-    SELF_TEST_MESSAGE_WRITE,
-    SELF_TEST_MESSAGE_READ,
-};
-
-struct self_test {
-    struct dma_transfer transfer; /* first: done functions get at the timer through it */
-    struct timer *timer;
-    enum self_test_step step;
-    uint8_t *written; /* SELF_TEST_BYTES each, while a test runs */
-    uint8_t *read_back;
-};
+#define NS_PER_S      1000000000ll
+#define DMA_IDLE      0u
+#define DMA_BUSY      1u
+#define DMA_FAILED    0x80000000u
+#define DMA_CMD_READ  1u /* guest -> BAR1 */
+#define DMA_CMD_WRITE 2u /* BAR1 -> guest */
 
 struct engine {
     struct dma_transfer transfer;
@@ -44,9 +26,8 @@ struct timer {
     struct timer_parts parts;
     struct timer_state *state;
     struct engine engine;
-    struct self_test test;
-    struct log_limit limit;
-    bool stopping; /* a transfer that ends now has no consequences for the registers */
+    struct self_test *test; /* NULL without dma_on_irq */
+    bool stopping;          /* a transfer that ends now has no consequences for the registers */
 };
 
 static int64_t now(const struct timer *t)
@@ -81,115 +62,6 @@ enum irq_delivery timer_raise_software(struct timer *t)
 }
 
 /*
- * Self-test DMA: what libvfio-user's server sample does after each timer interrupt.
- */
-
-static void self_test_next(struct timer *t);
-
-static void self_test_end(struct timer *t, const char *outcome, int err)
-{
-    struct self_test *test = &t->test;
-    bool by_message = test->step >= SELF_TEST_MESSAGE_WRITE;
-
-    if (!log_limit_pass(&t->limit, "dma"))
-        return;
-    if (err == 0)
-        log_info("dma", "self-test: %s: %s", by_message ? "by message" : "direct", outcome);
-    else
-        log_warning("dma", "self-test: %s: %s: %s", by_message ? "by message" : "direct", outcome,
-                    strerror(-err));
-}
-
-static void self_test_stop(struct timer *t)
-{
-    t->test.step = SELF_TEST_IDLE;
-    free(t->test.written);
-    free(t->test.read_back);
-    t->test.written = NULL;
-    t->test.read_back = NULL;
-}
-
-static void self_test_done(struct dma_transfer *transfer, int err)
-{
-    struct self_test *test = (struct self_test *)transfer;
-    struct timer *t = test->timer;
-    bool was_read = transfer->direction == DMA_FROM_GUEST;
-
-    if (err == -ECANCELED || t->stopping) {
-        self_test_stop(t);
-        return;
-    }
-    if (err == 0 && !was_read) {
-        test->step++;
-    } else {
-        if (err != 0)
-            self_test_end(t, was_read ? "read failed" : "write failed", err);
-        else if (memcmp(test->written, test->read_back, SELF_TEST_BYTES) != 0)
-            self_test_end(t, "read back other bytes than were written", -EIO);
-        else
-            self_test_end(t, "4096 bytes written and read back alike", 0);
-        /* On to the other way, or the end. */
-        test->step =
-            test->step < SELF_TEST_MESSAGE_WRITE ? SELF_TEST_MESSAGE_WRITE : SELF_TEST_IDLE;
-    }
-    self_test_next(t);
-}
-
-/* The direct part is for the second region, the one by message for the first. */
-static void self_test_next(struct timer *t)
-{
-    struct self_test *test = &t->test;
-    bool by_message;
-    bool shared;
-    uint64_t iova;
-    uint64_t size;
-
-    if (test->step == SELF_TEST_IDLE) {
-        self_test_stop(t);
-        return;
-    }
-    by_message = test->step >= SELF_TEST_MESSAGE_WRITE;
-    if (dma_nth_range(t->parts.dma, by_message ? 0 : 1, &iova, &size, &shared) != 0 ||
-        size < SELF_TEST_BYTES || (!by_message && !shared)) {
-        log_info("dma", "self-test: %s: no such region is mapped",
-                 by_message ? "by message" : "direct");
-        test->step = by_message ? SELF_TEST_IDLE : SELF_TEST_MESSAGE_WRITE;
-        self_test_next(t);
-        return;
-    }
-    if (test->step == SELF_TEST_DIRECT_WRITE || test->step == SELF_TEST_MESSAGE_WRITE) {
-        test->transfer.direction = DMA_TO_GUEST;
-        test->transfer.buffer = test->written;
-    } else {
-        test->transfer.direction = DMA_FROM_GUEST;
-        test->transfer.buffer = test->read_back;
-    }
-    test->transfer.way = by_message ? DMA_MESSAGE : DMA_DIRECT;
-    test->transfer.iova = iova;
-    test->transfer.length = SELF_TEST_BYTES;
-    test->transfer.done = self_test_done;
-    dma_start(t->parts.dma, &test->transfer);
-}
-
-static void self_test_begin(struct timer *t)
-{
-    struct self_test *test = &t->test;
-
-    if (test->step != SELF_TEST_IDLE)
-        return; /* the last one still waits for the client */
-    test->written = malloc(SELF_TEST_BYTES);
-    test->read_back = calloc(1, SELF_TEST_BYTES);
-    if (test->written == NULL || test->read_back == NULL) {
-        self_test_stop(t);
-        return;
-    }
-    for (size_t i = 0; i < SELF_TEST_BYTES; i++)
-        test->written[i] = (uint8_t)(t->state->fired / 1000 + (int64_t)(i * 7));
-    test->step = SELF_TEST_DIRECT_WRITE;
-    self_test_next(t);
-}
-
-/*
  * Timer
  */
 
@@ -204,8 +76,8 @@ void timer_wake(struct timer *t)
         state->deadline = 0;
         state->fired = time;
         raise_source(t, TIMER_IRQ_TIMER);
-        if (t->parts.dma_on_irq)
-            self_test_begin(t);
+        if (t->test != NULL)
+            self_test_run(t->test, (uint32_t)(time / 1000));
     }
     wake_at_deadline(t);
 }
@@ -579,7 +451,10 @@ int timer_new(const struct timer_parts *parts, struct timer **out)
     t->parts = *parts;
     t->state = parts->state;
     t->engine.timer = t;
-    t->test.timer = t;
+    if (parts->dma_on_irq && self_test_new(parts->dma, &t->test) != 0) {
+        free(t);
+        return -ENOMEM;
+    }
     set_initial(t->state);
     *out = t;
     return 0;
@@ -587,9 +462,10 @@ int timer_new(const struct timer_parts *parts, struct timer **out)
 
 static void stop_transfers(struct timer *t)
 {
+    if (t->test != NULL)
+        self_test_stop(t->test);
     t->stopping = true;
     dma_cancel(t->parts.dma, &t->engine.transfer);
-    dma_cancel(t->parts.dma, &t->test.transfer);
     t->stopping = false;
 }
 
@@ -598,7 +474,7 @@ void timer_free(struct timer *t)
     if (t == NULL)
         return;
     stop_transfers(t);
-    self_test_stop(t);
+    self_test_free(t->test);
     free(t);
 }
 

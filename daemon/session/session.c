@@ -466,7 +466,10 @@ static bool handle_request(struct session *s, struct stream_message *m)
         return true;
     /* Without an answer the client would wait for ever: an error is one, and takes no fd. */
     err = send_reply(s, &m->hdr, err, &reply);
-    if (err == 0 || send_reply(s, &m->hdr, err, &reply) == 0)
+    if (err == 0)
+        return true;
+    s->info.errors++;
+    if (send_reply(s, &m->hdr, err, &reply) == 0)
         return true;
     session_close(s, "there is no memory for its reply");
     return false;

@@ -128,6 +128,7 @@ END_TEST
 /* A reply that wants an fd when there is none left is an error, not silence. */
 START_TEST(test_reply_without_fds_left)
 {
+    struct rlimit none = { .rlim_cur = 3 }; /* 0, 1 and 2 are taken */
     struct vfio_region_info *info;
     struct rlimit limit;
     struct server s;
@@ -136,10 +137,12 @@ START_TEST(test_reply_without_fds_left)
 
     server_start(&s, NULL);
     c = server_connect(&s);
-    limit.rlim_cur = limit.rlim_max = 3; /* 0, 1 and 2 are taken */
-    ck_assert_int_eq(prlimit(s.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+    ck_assert_int_eq(prlimit(s.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    none.rlim_max = limit.rlim_max;
+    ck_assert_int_eq(prlimit(s.pid, RLIMIT_NOFILE, &none, NULL), 0);
     ck_assert_int_eq(client_get_region_info(c, 1, &info, &fd), -EMFILE);
     ck_assert_int_eq(client_reset(c), 0);
+    ck_assert_int_eq(prlimit(s.pid, RLIMIT_NOFILE, &limit, NULL), 0);
     client_free(c);
     server_stop(&s);
 }
