@@ -25,7 +25,8 @@
 #define MAX_PENDING 32
 
 /* A turn's time, and how many messages are handled between two looks at it. */
-#define TURN_NS    5000000u
+#define TURN_MS    5u
+#define NS_PER_MS  1000000u
 #define TURN_CHECK 16u
 
 /* Messages of at most this much are taken before a client has said VERSION. */
@@ -489,16 +490,18 @@ static bool handle_message(struct session *s, struct stream_message *m)
     return goes_on;
 }
 
-/* Whether a turn has been long enough: others (the control socket, signals) have theirs. */
-static bool turn_is_over(uint64_t began, unsigned handled)
+/*
+ * Whether a turn has been long enough: others (the control socket, signals) have theirs. The loop
+ * knows when it began.
+ */
+static bool turn_is_over(const struct session *s, unsigned handled)
 {
-    return handled % TURN_CHECK == 0 && uv_hrtime() - began > TURN_NS;
+    return handled % TURN_CHECK == 0 && uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
 }
 
 /* Handles messages while they come and the socket takes the replies; returns stream_next's word. */
 static int handle_messages(struct session *s)
 {
-    uint64_t began = uv_hrtime();
     struct stream_message m;
     unsigned handled = 0;
     int n;
@@ -511,7 +514,7 @@ static int handle_messages(struct session *s)
             break;
         if ((stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream)) && !flush(s))
             break;
-        if (turn_is_over(began, ++handled)) {
+        if (turn_is_over(s, ++handled)) {
             /* As if the socket took no more: it does, so the rest comes in the loop's next turn. */
             set_blocked(s, true);
             break;
