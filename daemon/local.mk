@@ -20,6 +20,7 @@ libdaemon_a_SOURCES = \
 	daemon/log.c daemon/log.h \
 	daemon/service/service.c daemon/service/service.h \
 	daemon/session/commands.c daemon/session/commands.h \
+	daemon/session/dma_messages.c daemon/session/dma_messages.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/session.c daemon/session/session.h \
 	daemon/wake.c daemon/wake.h \

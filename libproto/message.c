@@ -300,9 +300,9 @@ int message_decode_request(const struct vfio_user_header *hdr, const uint8_t *pa
     return 0;
 }
 
-/* address and count of the first head bytes, then for DMA_READ exactly count bytes of data. */
+/* Address and count, for DMA_READ count bytes of data, and at most padding bytes behind. */
 static int decode_dma_shape(uint16_t command, struct wire w, size_t count_size, uint64_t count,
-                            struct message_dma_reply *out)
+                            size_t padding, struct message_dma_reply *out)
 {
     wire_copy(&w, &out->address, sizeof(out->address));
     out->count = 0;
@@ -310,18 +310,19 @@ static int decode_dma_shape(uint16_t command, struct wire w, size_t count_size, 
     if (out->count != count)
         return -EINVAL;
     out->data = command == VFIO_USER_DMA_READ ? wire_take(&w, count) : NULL;
-    return w.bad || w.left != 0 ? -EINVAL : 0;
+    return w.bad || (w.left != 0 && w.left != padding) ? -EINVAL : 0;
 }
 
-int message_decode_dma_reply(uint16_t command, const uint8_t *payload, size_t len, uint64_t address,
-                             uint64_t count, struct message_dma_reply *out)
+int message_decode_dma_reply(uint16_t command, bool narrow, const uint8_t *payload, size_t len,
+                             uint64_t address, uint64_t count, struct message_dma_reply *out)
 {
     struct wire w = wire_init(payload, len);
     struct message_dma_reply reply = { .address = address, .count = count, .data = NULL };
+    size_t padding = narrow ? sizeof(uint32_t) : 0;
 
     if (!(command == VFIO_USER_DMA_WRITE && len == 0) &&
-        decode_dma_shape(command, w, sizeof(uint64_t), count, &reply) != 0 &&
-        decode_dma_shape(command, w, sizeof(uint32_t), count, &reply) != 0)
+        (narrow || decode_dma_shape(command, w, sizeof(uint64_t), count, 0, &reply) != 0) &&
+        decode_dma_shape(command, w, sizeof(uint32_t), count, padding, &reply) != 0)
         return -EINVAL;
     if (reply.address != address)
         return -EINVAL;

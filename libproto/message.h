@@ -95,12 +95,13 @@ int message_decode_request(const struct vfio_user_header *hdr, const uint8_t *pa
 
 /*
  * Decodes a reply's payload of len bytes to the DMA_READ or DMA_WRITE (command) of count bytes at
- * address. Accepted beside the specification's u64 count with data behind it: the 32-bit count with
- * data 12 bytes in, and, for DMA_WRITE, nothing at all; QEMU 10.x is reported to send these.
- * Returns 0 or -EINVAL when neither shape fits or it speaks of another transfer.
+ * address. narrow: the client is known to have the shape of QEMU 10, a 32-bit count and the data 12
+ * bytes in, with 4 bytes of padding at the end or none, and for DMA_WRITE nothing at all. Without,
+ * the specification's shape is tried first, and then that one without padding.
+ * Returns 0 or -EINVAL when the shape does not fit or it speaks of another transfer.
  */
-int message_decode_dma_reply(uint16_t command, const uint8_t *payload, size_t len, uint64_t address,
-                             uint64_t count, struct message_dma_reply *out);
+int message_decode_dma_reply(uint16_t command, bool narrow, const uint8_t *payload, size_t len,
+                             uint64_t address, uint64_t count, struct message_dma_reply *out);
 
 /* Writes a header of 16 bytes to wire. size counts the whole message. */
 void message_encode_header(uint8_t *wire, uint16_t id, uint16_t command, uint32_t size,

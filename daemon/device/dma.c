@@ -500,11 +500,16 @@ void dma_drop_client(struct dma *dma)
     cancel_where(dma, true, 0, 0);
 }
 
+bool dma_awaits(const struct dma *dma, uint32_t tag)
+{
+    return dma->first != NULL && dma->first->in_flight > 0 && dma->first->tag == tag;
+}
+
 void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *data, uint32_t len)
 {
     struct dma_transfer *t = dma->first;
 
-    if (t == NULL || t->in_flight == 0 || t->tag != tag)
+    if (!dma_awaits(dma, tag))
         return;
     if (err == 0 && t->direction == DMA_FROM_GUEST) {
         if (data != NULL && len == t->in_flight)

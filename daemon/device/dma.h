@@ -122,6 +122,9 @@ void dma_cancel(struct dma *dma, struct dma_transfer *t);
  */
 void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *data, uint32_t len);
 
+/* Whether a transfer waits for the answer to the message with this tag. */
+bool dma_awaits(const struct dma *dma, uint32_t tag);
+
 /* The start of the nth range, counted from 0 in order of address. -ENOENT without one. */
 int dma_nth_range(struct dma *dma, unsigned n, uint64_t *iova, uint64_t *size, bool *shared);
 

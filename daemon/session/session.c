@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "dma_messages.h"
 #include "log.h"
 #include "message.h"
 #include "stream.h"
@@ -21,9 +22,6 @@
 /* Replies that are collected before they are sent in the middle of a turn. */
 #define QUEUE_BYTES (256u * 1024)
 
-/* Our commands without an answer, those of cancelled transfers included. */
-#define MAX_PENDING 32
-
 /* A turn's time, and how many messages are handled between two looks at it. */
 #define TURN_MS    5u
 #define NS_PER_MS  1000000u
@@ -31,16 +29,6 @@
 
 /* Messages of at most this much are taken before a client has said VERSION. */
 #define HANDSHAKE_MAX 65536u
-
-/* One of our commands to the client. */
-struct pending {
-    bool used;
-    uint16_t id;
-    uint16_t command;
-    uint32_t tag;
-    uint64_t iova;
-    uint32_t len;
-};
 
 struct session {
     uv_loop_t *loop;
@@ -54,8 +42,7 @@ struct session {
     struct client_info info;
     struct command_context context;
     struct log_limit limit;
-    struct pending pending[MAX_PENDING];
-    uint16_t next_id;
+    struct dma_messages dma;
     bool attached;
     bool closing;
     bool in_turn; /* messages are being handled: what is queued is sent at the end */
@@ -137,6 +124,7 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     s->dev = dev;
     s->unmask_fd = -1;
     s->context = (struct command_context) { .dev = dev, .limit = &s->limit };
+    dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
     err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
     if (err != 0) {
         stream_free(s->stream);
@@ -208,90 +196,15 @@ uint32_t session_max_data(const struct session *s)
     return max < d->limits.max_data_xfer_size ? (uint32_t)max : d->limits.max_data_xfer_size;
 }
 
-static struct pending *free_pending(struct session *s)
-{
-    for (unsigned i = 0; i < MAX_PENDING; i++) {
-        if (!s->pending[i].used)
-            return &s->pending[i];
-    }
-    return NULL;
-}
-
 int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
 {
-    const struct vfio_user_dma_access access = { .address = iova, .count = len };
-    uint16_t command = data != NULL ? VFIO_USER_DMA_WRITE : VFIO_USER_DMA_READ;
-    size_t size = VFIO_USER_HEADER_SIZE + sizeof(access) + (data != NULL ? len : 0);
-    struct pending *pending = free_pending(s);
-    uint8_t *message;
+    int err = s->closing ? -ENOTCONN : dma_messages_send(&s->dma, tag, iova, data, len);
 
-    if (s->closing)
-        return -ENOTCONN;
-    if (pending == NULL) {
-        if (log_limit_pass(&s->limit, "session"))
-            log_warning("session", "%d DMA messages are unanswered: no more are sent", MAX_PENDING);
-        return -EBUSY;
-    }
-    message = stream_reserve(s->stream, size);
-    if (message == NULL)
-        return -ENOMEM;
-    *pending = (struct pending) {
-        .used = true, .id = s->next_id++, .command = command, .tag = tag, .iova = iova, .len = len
-    };
-    message_encode_header(message, pending->id, command, (uint32_t)size, VFIO_USER_TYPE_COMMAND, 0);
-    memcpy(message + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
-    if (data != NULL)
-        memcpy(message + VFIO_USER_HEADER_SIZE + sizeof(access), data, len);
-    stream_commit(s->stream, size, NULL, 0);
     /* Out of a turn (a timer fired, say) nobody else would send it. A dead socket is noticed by
      * the next read: the caller is in the middle of something and must not lose its session. */
-    if (!s->in_turn && stream_flush(s->stream) == -EAGAIN)
+    if (err == 0 && !s->in_turn && stream_flush(s->stream) == -EAGAIN)
         set_blocked(s, true);
-    return 0;
-}
-
-static struct pending *find_pending(struct session *s, const struct vfio_user_header *hdr)
-{
-    for (unsigned i = 0; i < MAX_PENDING; i++) {
-        struct pending *p = &s->pending[i];
-
-        if (p->used && p->id == hdr->id && p->command == hdr->command)
-            return p;
-    }
-    return NULL;
-}
-
-/* An errno that a peer sent, as one of ours; 0 is allowed on the wire and means nothing. */
-static int peer_errno(uint32_t error)
-{
-    return error == 0 || error > 4095 ? -EIO : -(int)error;
-}
-
-static void handle_reply(struct session *s, const struct stream_message *m)
-{
-    struct pending *pending = find_pending(s, &m->hdr);
-    struct message_dma_reply reply = { 0 };
-    struct pending done;
-    int err;
-
-    if (pending == NULL) {
-        if (log_limit_pass(&s->limit, "session"))
-            log_warning("session", "a reply to %s, id %u, that was not asked for: ignored",
-                        message_command_name(m->hdr.command), m->hdr.id);
-        return;
-    }
-    done = *pending;
-    pending->used = false;
-    if ((m->hdr.flags & VFIO_USER_ERROR) != 0)
-        err = peer_errno(m->hdr.error);
-    else
-        err =
-            message_decode_dma_reply(done.command, m->payload, m->hdr.size - VFIO_USER_HEADER_SIZE,
-                                     done.iova, done.len, &reply);
-    if (err != 0 && log_limit_pass(&s->limit, "session"))
-        log_warning("session", "%s of 0x%llx, %u bytes: %s", message_command_name(done.command),
-                    (unsigned long long)done.iova, done.len, strerror(-err));
-    dma_message_done(device_dma(s->dev), done.tag, err, reply.data, done.len);
+    return err;
 }
 
 /*
@@ -374,6 +287,8 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.since = wake_now();
     s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
     s->context.profile = s->info.profile;
+    if (s->info.profile == PROFILE_QEMU)
+        s->dma.shape = DMA_SHAPE_UNKNOWN;
     /* What the client takes from us is its own word, not the lesser of both. */
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
     stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
@@ -484,7 +399,7 @@ static bool handle_message(struct session *s, struct stream_message *m)
     if (!s->attached)
         goes_on = handle_first(s, m);
     else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
-        handle_reply(s, m);
+        dma_messages_reply(&s->dma, m);
     else
         goes_on = handle_request(s, m);
     return goes_on;

@@ -50,8 +50,8 @@ static void decode_reply(uint16_t command, const uint8_t *payload, size_t len)
 
     memcpy(&asked, payload, len < sizeof(asked) ? len : sizeof(asked));
     for (unsigned i = 0; i < 2; i++) {
-        if (message_decode_dma_reply(command, payload, len, asked.address, asked.count, &reply) ==
-            0) {
+        if (message_decode_dma_reply(command, len % 2 == 1, payload, len, asked.address,
+                                     asked.count, &reply) == 0) {
             FUZZ_REQUIRE(reply.address == asked.address && reply.count == asked.count);
             if (command == VFIO_USER_DMA_READ)
                 fuzz_read(reply.data, reply.count);

@@ -314,6 +314,91 @@ START_TEST(test_dma_by_message)
 }
 END_TEST
 
+/* QEMU's versions: how they answer a write of nothing, and whether their data comes 4 bytes early.
+ */
+static const struct qemu {
+    const char *name;
+    size_t answer; /* of the question: the size of the reply, or 0 for an error */
+    int err;
+    bool narrow;
+} qemus[] = {
+    { "QEMU 11", 32, 0, false },
+    { "QEMU 10", 16, 0, true },
+    { "one that refuses to write nothing", 16, EINVAL, false },
+};
+
+/* Answers a DMA command of QEMU's, in its own shape and with its own idea of the length. */
+static void answer_as_qemu(int sock, uint8_t *wire, const struct qemu *qemu)
+{
+    static uint8_t reply[70000];
+    struct vfio_user_dma_access access;
+    struct vfio_user_header hdr;
+    size_t at = qemu->narrow ? 28 : 32;
+    size_t len = 32;
+    int err = 0;
+
+    memcpy(&hdr, wire, sizeof(hdr));
+    memcpy(&access, wire + 16, sizeof(access));
+    access.count = qemu->narrow ? (uint32_t)access.count : access.count;
+    memset(reply, 0, sizeof(reply));
+    memcpy(reply + 16, wire + 16, 16);
+    if (hdr.command == VFIO_USER_DMA_READ) {
+        memcpy(reply + at, guest + access.address, access.count);
+        len += access.count;
+    } else {
+        ck_assert_uint_ge(hdr.size, 32 + access.count);
+        memcpy(guest + access.address, wire + at, access.count);
+        err = access.count == 0 ? qemu->err : 0;
+        len = access.count == 0 || qemu->narrow ? qemu->answer : 32;
+    }
+    message_encode_header(reply, hdr.id, hdr.command, (uint32_t)len, err != 0 ? 0x21 : 1,
+                          (uint32_t)err);
+    ck_assert_int_eq(send(sock, reply, len, MSG_NOSIGNAL), (int)len);
+}
+
+START_TEST(test_dma_as_qemu)
+{
+    const struct qemu *qemu = &qemus[_i];
+    struct vfio_user_header hdr;
+    uint8_t pattern[1000];
+    uint8_t back[1000];
+    uint8_t wire[16384];
+    struct server s;
+    struct client *c;
+    int sock;
+
+    server_start(&s, "{ \"profile\": \"qemu\" }");
+    c = server_connect(&s);
+    sock = stream_fd(client_stream(c));
+    ck_assert_int_eq(client_dma_map(c, 0, sizeof(guest), 3, -1, 0), 0);
+    set_bus_master(c);
+    for (size_t i = 0; i < sizeof(pattern); i++)
+        pattern[i] = (uint8_t)(i * 7 + 1);
+    memset(guest, 0x77, sizeof(guest));
+    memcpy(guest + 4096, pattern, sizeof(pattern));
+    start_dma(c, 1, 4096, 0, sizeof(pattern));  /* guest -> BAR1 */
+    ck_assert_uint_eq(receive(sock, wire), 32); /* the question */
+    memcpy(&hdr, wire, sizeof(hdr));
+    ck_assert_uint_eq(hdr.command, VFIO_USER_DMA_WRITE);
+    answer_as_qemu(sock, wire, qemu);
+    ck_assert_uint_eq(receive(sock, wire), 32);
+    answer_as_qemu(sock, wire, qemu);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0);
+    ck_assert_int_eq(client_region_read(c, 1, 0, back, sizeof(back)), 0);
+    ck_assert_mem_eq(back, pattern, sizeof(back));
+    start_dma(c, 2, 8192, 0, sizeof(pattern)); /* BAR1 -> guest: asked once only */
+    ck_assert_uint_eq(receive(sock, wire), 32 + sizeof(pattern));
+    answer_as_qemu(sock, wire, qemu);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0);
+    ck_assert_mem_eq(guest + 8192, pattern, sizeof(pattern));
+    ck_assert_uint_eq(guest[8191], 0x77);
+    ck_assert_uint_eq(guest[8192 + sizeof(pattern)], 0x77);
+    ck_assert_msg(server_log_has(&s, "shape of QEMU 10") == qemu->narrow, "%s", qemu->name);
+    client_free(c);
+    server_stop(&s);
+}
+END_TEST
+
 /* While the device waits for the client's answer, the client's own requests go on. */
 START_TEST(test_requests_while_dma_waits)
 {
@@ -729,6 +814,7 @@ int main(void)
     tcase_add_test(tcase, test_unmask_eventfd);
     tcase_add_test(tcase, test_msi);
     tcase_add_loop_test(tcase, test_dma_by_message, ANSWER_SPEC, ANSWER_WRONG + 1);
+    tcase_add_loop_test(tcase, test_dma_as_qemu, 0, 3);
     tcase_add_test(tcase, test_requests_while_dma_waits);
     tcase_add_test(tcase, test_bus_master_off_in_the_middle);
     tcase_add_test(tcase, test_self_test);

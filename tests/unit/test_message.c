@@ -518,30 +518,38 @@ static const struct dma_row {
     uint64_t count; /* in the reply; 4 at 0x1000 was asked */
     size_t data_len;
     int err;
+    bool narrow;
 } dma_rows[] = {
-    { "read, u64", VFIO_USER_DMA_READ, 16, 0x1000, 4, 4, 0 },
-    { "read, u32", VFIO_USER_DMA_READ, 12, 0x1000, 4, 4, 0 },
-    { "read, empty", VFIO_USER_DMA_READ, 0, 0, 0, 0, -EINVAL },
-    { "read, address only", VFIO_USER_DMA_READ, 8, 0x1000, 0, 0, -EINVAL },
-    { "read, 11 bytes", VFIO_USER_DMA_READ, 11, 0x1000, 4, 0, -EINVAL },
-    { "read, no data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 0, -EINVAL },
-    { "read, u64, less data", VFIO_USER_DMA_READ, 16, 0x1000, 4, 3, -EINVAL },
-    { "read, u64, more data", VFIO_USER_DMA_READ, 16, 0x1000, 4, 5, -EINVAL },
-    { "read, u32, less data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 3, -EINVAL },
-    { "read, u32, more data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 5, -EINVAL },
-    { "read, other count", VFIO_USER_DMA_READ, 16, 0x1000, 3, 3, -EINVAL },
-    { "read, high count", VFIO_USER_DMA_READ, 16, 0x1000, 4 + (1ull << 32), 4, -EINVAL },
-    { "read, other address", VFIO_USER_DMA_READ, 16, 0x1001, 4, 4, -EINVAL },
-    { "read, u32, other address", VFIO_USER_DMA_READ, 12, 0x1001, 4, 4, -EINVAL },
-    { "write, u64", VFIO_USER_DMA_WRITE, 16, 0x1000, 4, 0, 0 },
-    { "write, u32", VFIO_USER_DMA_WRITE, 12, 0x1000, 4, 0, 0 },
-    { "write, bare header", VFIO_USER_DMA_WRITE, 0, 0, 0, 0, 0 },
-    { "write, 8 bytes", VFIO_USER_DMA_WRITE, 8, 0x1000, 4, 0, -EINVAL },
-    { "write, 1 byte", VFIO_USER_DMA_WRITE, 1, 0x1000, 4, 0, -EINVAL },
-    { "write, 13 bytes", VFIO_USER_DMA_WRITE, 13, 0x1000, 4, 0, -EINVAL },
-    { "write, with data", VFIO_USER_DMA_WRITE, 16, 0x1000, 4, 4, -EINVAL },
-    { "write, other count", VFIO_USER_DMA_WRITE, 16, 0x1000, 5, 0, -EINVAL },
-    { "write, other address", VFIO_USER_DMA_WRITE, 12, 0x2000, 4, 0, -EINVAL },
+    { "read, u64", VFIO_USER_DMA_READ, 16, 0x1000, 4, 4, 0, false },
+    { "read, u32", VFIO_USER_DMA_READ, 12, 0x1000, 4, 4, 0, false },
+    { "read, empty", VFIO_USER_DMA_READ, 0, 0, 0, 0, -EINVAL, false },
+    { "read, address only", VFIO_USER_DMA_READ, 8, 0x1000, 0, 0, -EINVAL, false },
+    { "read, 11 bytes", VFIO_USER_DMA_READ, 11, 0x1000, 4, 0, -EINVAL, false },
+    { "read, no data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 0, -EINVAL, false },
+    { "read, u64, less data", VFIO_USER_DMA_READ, 16, 0x1000, 4, 3, -EINVAL, false },
+    { "read, u64, more data", VFIO_USER_DMA_READ, 16, 0x1000, 4, 5, -EINVAL, false },
+    { "read, u32, less data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 3, -EINVAL, false },
+    { "read, u32, more data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 5, -EINVAL, false },
+    { "read, other count", VFIO_USER_DMA_READ, 16, 0x1000, 3, 3, -EINVAL, false },
+    { "read, high count", VFIO_USER_DMA_READ, 16, 0x1000, 4 + (1ull << 32), 4, -EINVAL, false },
+    { "read, other address", VFIO_USER_DMA_READ, 16, 0x1001, 4, 4, -EINVAL, false },
+    { "read, u32, other address", VFIO_USER_DMA_READ, 12, 0x1001, 4, 4, -EINVAL, false },
+    { "read, narrow", VFIO_USER_DMA_READ, 12, 0x1000, 4, 4, 0, true },
+    { "read, narrow and padded", VFIO_USER_DMA_READ, 12, 0x1000, 4, 8, 0, true },
+    { "read, narrow, 2 bytes more", VFIO_USER_DMA_READ, 12, 0x1000, 4, 6, -EINVAL, true },
+    { "read, narrow, 5 bytes more", VFIO_USER_DMA_READ, 12, 0x1000, 4, 9, -EINVAL, true },
+    { "read, narrow, less data", VFIO_USER_DMA_READ, 12, 0x1000, 4, 3, -EINVAL, true },
+    { "read, padded, not narrow", VFIO_USER_DMA_READ, 12, 0x1000, 4, 8, -EINVAL, false },
+    { "write, narrow, bare header", VFIO_USER_DMA_WRITE, 0, 0, 0, 0, 0, true },
+    { "write, u64", VFIO_USER_DMA_WRITE, 16, 0x1000, 4, 0, 0, false },
+    { "write, u32", VFIO_USER_DMA_WRITE, 12, 0x1000, 4, 0, 0, false },
+    { "write, bare header", VFIO_USER_DMA_WRITE, 0, 0, 0, 0, 0, false },
+    { "write, 8 bytes", VFIO_USER_DMA_WRITE, 8, 0x1000, 4, 0, -EINVAL, false },
+    { "write, 1 byte", VFIO_USER_DMA_WRITE, 1, 0x1000, 4, 0, -EINVAL, false },
+    { "write, 13 bytes", VFIO_USER_DMA_WRITE, 13, 0x1000, 4, 0, -EINVAL, false },
+    { "write, with data", VFIO_USER_DMA_WRITE, 16, 0x1000, 4, 4, -EINVAL, false },
+    { "write, other count", VFIO_USER_DMA_WRITE, 16, 0x1000, 5, 0, -EINVAL, false },
+    { "write, other address", VFIO_USER_DMA_WRITE, 12, 0x2000, 4, 0, -EINVAL, false },
 };
 
 START_TEST(test_dma_reply)
@@ -557,7 +565,7 @@ START_TEST(test_dma_reply)
     untouched = out;
     memcpy(payload, &head, row->head);
     memset(payload + row->head, 0x5a, row->data_len);
-    err = message_decode_dma_reply(row->command, payload, len, 0x1000, 4, &out);
+    err = message_decode_dma_reply(row->command, row->narrow, payload, len, 0x1000, 4, &out);
     ck_assert_msg(err == row->err, "%s: %d", row->name, err);
     if (err != 0) {
         ck_assert_mem_eq(&out, &untouched, sizeof(out));
