@@ -207,7 +207,7 @@ static void keep_fds(struct stream *s, struct msghdr *msg, uint64_t owner)
             if (s->n_in_fds < CONTROL_MAX_FDS) {
                 s->in_fds[s->n_in_fds++] = (struct in_fd) { .owner = owner, .fd = fd };
             } else {
-                close(fd);
+                close_all(&fd, 1);
                 lost = true;
             }
         }

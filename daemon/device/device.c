@@ -158,10 +158,11 @@ void device_free(struct device *dev)
 /* Configuration space has changed what interrupts may pass, and whether DMA may run. */
 static void update_gate(struct device *dev)
 {
-    if (!pci_bus_master(dev->pci) || !pci_in_d0(dev->pci))
-        timer_stop_dma(dev->timer);
     irq_set_gate(dev->irq, pci_in_d0(dev->pci), pci_intx_disabled(dev->pci),
                  pci_msi_enabled(dev->pci), pci_msi_masked(dev->pci));
+    /* Behind the gate: its end is an interrupt, which must wait where interrupts wait now. */
+    if (!pci_bus_master(dev->pci) || !pci_in_d0(dev->pci))
+        timer_stop_dma(dev->timer);
 }
 
 int device_region(const struct device *dev, uint32_t index, struct device_region *out)
@@ -281,7 +282,7 @@ void device_wake(struct device *dev)
 
 void device_drop_client(struct device *dev)
 {
-    dma_drop_client(dev->dma);
+    dma_cancel_all(dev->dma);
     dma_unmap_all(dev->dma);
     irq_drop_client(dev->irq);
 }

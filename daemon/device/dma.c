@@ -95,7 +95,7 @@ void dma_free(struct dma *dma)
     if (dma == NULL)
         return;
     dma_unmap_all(dma);
-    dma_drop_client(dma);
+    dma_cancel_all(dma);
     free(dma);
 }
 
@@ -495,7 +495,7 @@ void dma_cancel(struct dma *dma, struct dma_transfer *t)
     run(dma);
 }
 
-void dma_drop_client(struct dma *dma)
+void dma_cancel_all(struct dma *dma)
 {
     cancel_where(dma, true, 0, 0);
 }

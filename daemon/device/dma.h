@@ -30,7 +30,7 @@ struct dma_messenger {
     void *opaque;
     /*
      * Sends one DMA_WRITE (data: len bytes) or DMA_READ (data NULL); dma_message_done with the same
-     * tag follows, later, unless dma_drop_client comes first. Returns 0, or -errno: none follows.
+     * tag follows, later, unless dma_cancel_all comes first. Returns 0, or -errno: none follows.
      */
     int (*send)(void *opaque, uint32_t tag, uint64_t iova, const void *data, uint32_t len);
     /* Most bytes of one message: the client's max_data_xfer_size. */
@@ -88,9 +88,11 @@ void dma_free(struct dma *dma);
  * on success only. flags: VFIO_DMA_MAP_FLAG_*. The range has been checked not to wrap.
  * A file that is not in memory (tmpfs, memfd, hugetlbfs) is left: reading it could wait for a disk,
  * or for whoever serves a FUSE file, as long as they like; the range is reached by message then.
+ * (Closing a FUSE file waits for its server too, once; that is not prevented.)
  * Returns 0; DMA_MAP_BY_MESSAGE for such a file; -EEXIST when it overlaps a range; -ENOSPC when
  * there are max_maps of them; -EMFILE when there are max_files open; -EINVAL when fd is nothing
- * that memory can be in; -EACCES when fd is not open for what flags say.
+ * that memory can be in; -EACCES when a file in memory is not open for what
+ * flags say.
  */
 int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
             uint64_t offset);
@@ -103,8 +105,11 @@ int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size);
 
 void dma_unmap_all(struct dma *dma);
 
-/* The client is gone: transfers fail with -ECANCELED, and no answer to a message will come. */
-void dma_drop_client(struct dma *dma);
+/*
+ * Fails all transfers with -ECANCELED, together: cancelled one by one, each would let the next run.
+ * For a reset, and when the client is gone: no answer to a message will come then.
+ */
+void dma_cancel_all(struct dma *dma);
 
 /*
  * Starts a transfer; they are done in the order started. It fails with -EFAULT where nothing is

@@ -140,8 +140,3 @@ void self_test_run(struct self_test *test, uint32_t seed)
     test->step = STEP_DIRECT_WRITE;
     next(test);
 }
-
-void self_test_stop(struct self_test *test)
-{
-    dma_cancel(test->dma, &test->transfer);
-}

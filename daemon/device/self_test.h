@@ -18,10 +18,10 @@ struct self_test;
 int self_test_new(struct dma *dma, struct self_test **out);
 void self_test_free(struct self_test *test);
 
-/* Starts a run with other bytes for another seed; nothing while the last one still runs. */
+/*
+ * Starts a run with other bytes for another seed; nothing while the last one still runs. A run
+ * whose transfer is cancelled ends without a word.
+ */
 void self_test_run(struct self_test *test, uint32_t seed);
-
-/* Ends a run without a word. */
-void self_test_stop(struct self_test *test);
 
 #endif

@@ -462,10 +462,8 @@ int timer_new(const struct timer_parts *parts, struct timer **out)
 
 static void stop_transfers(struct timer *t)
 {
-    if (t->test != NULL)
-        self_test_stop(t->test);
     t->stopping = true;
-    dma_cancel(t->parts.dma, &t->engine.transfer);
+    dma_cancel_all(t->parts.dma);
     t->stopping = false;
 }
 

@@ -266,16 +266,18 @@ static int handle_write_multi(struct command_context *c, const struct message_re
     (void)m;
     for (uint64_t i = 0; i < count && (err == 0 || posted); i++) {
         struct vfio_user_write_single w;
+        int failed;
 
         memcpy(&w, request->write_multi.writes + i * sizeof(w), sizeof(w));
-        err = device_write(c->dev, w.region, w.offset, w.data, w.count);
-        done += err == 0;
-        if (err != 0 && log_limit_pass(c->limit, "session"))
+        failed = device_write(c->dev, w.region, w.offset, w.data, w.count);
+        done += failed == 0;
+        err = err != 0 ? err : failed;
+        if (failed != 0 && log_limit_pass(c->limit, "session"))
             log_warning("session", "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
                         (unsigned long long)i + 1, (unsigned long long)count, w.region,
-                        (unsigned long long)w.offset, strerror(-err));
+                        (unsigned long long)w.offset, strerror(-failed));
     }
-    return err != 0 && done == 0 ? err : reply_with(reply, &done, sizeof(done));
+    return err != 0 && (posted || done == 0) ? err : reply_with(reply, &done, sizeof(done));
 }
 
 /* The rest answers ENOTSUP. */

@@ -45,8 +45,9 @@ struct session {
     struct dma_messages dma;
     bool attached;
     bool closing;
-    bool in_turn; /* messages are being handled: what is queued is sent at the end */
-    bool blocked; /* the socket takes no more: nothing is read until it does */
+    bool finishing; /* the client is gone: what it sent is handled now, however long it takes */
+    bool in_turn;   /* messages are being handled: what is queued is sent at the end */
+    bool blocked;   /* the socket takes no more: nothing is read until it does */
 };
 
 static void on_socket(void *arg, int events);
@@ -371,6 +372,7 @@ static bool handle_request(struct session *s, struct stream_message *m)
 {
     struct reply reply = { .stream = s->stream, .fd = -1 };
     int err = execute(s, m, &reply);
+    int unsent;
 
     s->info.requests++;
     if (err != 0) {
@@ -381,11 +383,11 @@ static bool handle_request(struct session *s, struct stream_message *m)
     if ((m->hdr.flags & VFIO_USER_NO_REPLY) != 0)
         return true;
     /* Without an answer the client would wait for ever: an error is one, and takes no fd. */
-    err = send_reply(s, &m->hdr, err, &reply);
-    if (err == 0)
+    unsent = send_reply(s, &m->hdr, err, &reply);
+    if (unsent == 0)
         return true;
-    s->info.errors++;
-    if (send_reply(s, &m->hdr, err, &reply) == 0)
+    s->info.errors += err == 0;
+    if (send_reply(s, &m->hdr, unsent, &reply) == 0)
         return true;
     session_close(s, "there is no memory for its reply");
     return false;
@@ -411,7 +413,8 @@ static bool handle_message(struct session *s, struct stream_message *m)
  */
 static bool turn_is_over(const struct session *s, unsigned handled)
 {
-    return handled % TURN_CHECK == 0 && uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
+    return !s->finishing && handled % TURN_CHECK == 0 &&
+           uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
 }
 
 /* Handles messages while they come and the socket takes the replies; returns stream_next's word. */
@@ -494,6 +497,7 @@ bool session_finished(struct session *s)
 
     if (poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0)
         return false;
+    s->finishing = true;
     for (int i = 0; i < LAST_READS && !s->closing; i++)
         on_socket(s, UV_READABLE);
     session_close(s, "it closed the connection");

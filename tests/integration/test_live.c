@@ -460,6 +460,68 @@ START_TEST(test_bus_master_off_in_the_middle)
 }
 END_TEST
 
+/* So does leaving D0; the interrupt that tells of it waits for D0, and comes once. */
+START_TEST(test_d3_in_the_middle)
+{
+    const uint16_t d3 = 3;
+    const uint16_t d0 = 0;
+    uint8_t wire[16384];
+    struct server s;
+    struct client *c;
+    int fd;
+
+    server_start(&s, NULL);
+    c = server_connect(&s);
+    ck_assert_int_eq(client_dma_map(c, 0, sizeof(guest), 3, -1, 0), 0);
+    ck_assert_int_eq(set_eventfds(c, VFIO_PCI_INTX_IRQ_INDEX, 0, 1, &fd), 0);
+    set_bus_master(c);
+    start_dma(c, 1, 0, 0, 4096);
+    ck_assert_uint_eq(receive(stream_fd(client_stream(c)), wire), 32);
+    ck_assert_int_eq(client_region_write(c, CONFIG, 0x44, &d3, sizeof(d3)), 0);
+    ck_assert_uint_eq(eventfd_wait(fd, 30), 0);
+    ck_assert_int_eq(client_region_write(c, CONFIG, 0x44, &d0, sizeof(d0)), 0);
+    ck_assert_uint_eq(eventfd_wait(fd, 1000), 1);
+    ck_assert_uint_eq(eventfd_wait(fd, 30), 0);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0x80000000u + ENODEV);
+    close(fd);
+    client_free(c);
+    server_stop(&s);
+}
+END_TEST
+
+/* A reset drops what is queued behind the self-test as well: nothing of it reaches the guest. */
+START_TEST(test_reset_with_queued_dma)
+{
+    const uint64_t past = 1;
+    uint8_t bar1[4096];
+    uint8_t byte = 0;
+    uint8_t wire[16384];
+    struct server s;
+    struct client *c;
+    int memory = make_memory(65536);
+
+    server_start(&s, self_test_device);
+    c = server_connect(&s);
+    ck_assert_int_eq(client_dma_map(c, 0, 4096, 3, -1, 0), 0);
+    ck_assert_int_eq(client_dma_map(c, 65536, 65536, 3, memory, 0), 0);
+    memset(bar1, 'E', sizeof(bar1));
+    ck_assert_int_eq(client_region_write(c, 1, 0, bar1, sizeof(bar1)), 0);
+    set_bus_master(c);
+    ck_assert_int_eq(client_region_post(c, 0, REG_TIMER_SEC, &past, sizeof(past)), 0);
+    ck_assert_uint_eq(receive(stream_fd(client_stream(c)), wire), 32 + 4096); /* the self-test's */
+    start_dma(c, 2, 65536 + 8192, 0, 4096);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 1);
+    ck_assert_int_eq(client_reset(c), 0);
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0);
+    ck_assert_uint_eq(read_reg(c, REG_IRQ_STATUS, 4), 0);
+    ck_assert_int_eq(pread(memory, &byte, 1, 8192), 1);
+    ck_assert_uint_eq(byte, 0);
+    close(memory);
+    client_free(c);
+    server_stop(&s);
+}
+END_TEST
+
 /* libvfio-user's sample: four DMA writes and four DMA reads of 1 KiB after each interrupt. */
 START_TEST(test_self_test)
 {
@@ -693,6 +755,66 @@ START_TEST(test_posted_and_bundled_writes)
 }
 END_TEST
 
+#define BLOCK       1000
+#define LAST_BLOCKS 4
+#define SLOW_WRITES 100
+
+static void fill_post(uint8_t *wire, uint64_t offset, uint32_t value)
+{
+    const struct vfio_user_region_access access = { .offset = offset, .region = 0, .count = 4 };
+
+    message_encode_header(wire, 1, VFIO_USER_REGION_WRITE, 36, VFIO_USER_NO_REPLY, 0);
+    memcpy(wire + 16, &access, sizeof(access));
+    memcpy(wire + 32, &value, sizeof(value));
+}
+
+/*
+ * All that a client sent before it closed is done, also when the next one is faster than that, and
+ * it takes longer than one turn: the first of its writes copy a MiB each, the others ring.
+ */
+START_TEST(test_last_words)
+{
+    static const uint8_t version[] = { 0, 0, 1, 0, '{', '}', 0 };
+    struct client_call call = { .command = VFIO_USER_VERSION,
+                                .fixed = version,
+                                .fixed_len = sizeof(version) };
+    uint8_t *wire = calloc(BLOCK, 36);
+    struct server s;
+    struct client *c;
+    struct client *next;
+    int memory = make_memory(1 << 20);
+    int id;
+
+    server_start(&s, "{ \"bar1\": { \"size\": \"1M\", \"mmap\": [] } }");
+    c = server_connect(&s);
+    ck_assert_int_eq(client_dma_map(c, 0, 1 << 20, 3, memory, 0), 0);
+    set_bus_master(c);
+    write_reg(c, REG_DMA_LENGTH, 1 << 20, 4);
+    ck_assert_int_eq(client_connect(s.socket, &next), 0);
+    server_status_call(&s); /* it is accepted by now */
+    ck_assert_int_eq(kill(s.pid, SIGSTOP), 0);
+    id = client_send(next, &call);
+    ck_assert_int_ge(id, 0);
+    for (int block = 0; block < LAST_BLOCKS; block++) {
+        for (size_t i = 0; i < BLOCK; i++) {
+            bool slow = block == 0 && i < SLOW_WRITES;
+
+            fill_post(wire + i * 36, slow ? REG_DMA_CONTROL : 0x808, 1);
+        }
+        ck_assert_int_eq(send(stream_fd(client_stream(c)), wire, BLOCK * 36, MSG_NOSIGNAL),
+                         BLOCK * 36);
+    }
+    client_free(c);
+    ck_assert_int_eq(kill(s.pid, SIGCONT), 0);
+    ck_assert_int_eq(client_wait(next, (uint16_t)id, &call), 0);
+    ck_assert_uint_eq(read_reg(next, 0x804, 4), LAST_BLOCKS * BLOCK - SLOW_WRITES);
+    free(wire);
+    close(memory);
+    client_free(next);
+    server_stop(&s);
+}
+END_TEST
+
 /*
  * The process
  */
@@ -817,11 +939,14 @@ int main(void)
     tcase_add_loop_test(tcase, test_dma_as_qemu, 0, 3);
     tcase_add_test(tcase, test_requests_while_dma_waits);
     tcase_add_test(tcase, test_bus_master_off_in_the_middle);
+    tcase_add_test(tcase, test_d3_in_the_middle);
+    tcase_add_test(tcase, test_reset_with_queued_dma);
     tcase_add_test(tcase, test_self_test);
     tcase_add_test(tcase, test_client_in_status);
     tcase_add_test(tcase, test_state_survives_disconnect);
     tcase_add_test(tcase, test_pipelining);
     tcase_add_test(tcase, test_posted_and_bundled_writes);
+    tcase_add_test(tcase, test_last_words);
     tcase_add_test(tcase, test_connected_fd);
     tcase_add_test(tcase, test_sigterm_with_a_client);
 #ifdef HAVE_LIBSYSTEMD

@@ -424,7 +424,7 @@ START_TEST(without_the_client_nothing_goes_on)
     start_four(&m, c);
     map_file(&m, 2 * PAGE, PAGE, RW, fd, 0);
     start(&m, &direct, DMA_TO_GUEST, 2 * PAGE, 1);
-    dma_drop_client(m.dma);
+    dma_cancel_all(m.dma);
     for (unsigned i = 0; i < 4; i++) {
         ck_assert_int_eq(c[i].ends, 1);
         ck_assert_int_eq(c[i].err, -ECANCELED);
