@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # Real processes: the daemon, and clients of several kinds.
-INTEGRATION_HARNESS = tests/integration/harness.c tests/integration/harness.h
+INTEGRATION_HARNESS = tests/integration/harness.c tests/integration/harness.h \
+	tests/integration/live_kit.h
 
 check_PROGRAMS += tests/integration/test_replay
 TESTS += tests/integration/test_replay
@@ -22,6 +23,20 @@ tests_integration_test_live_SOURCES = tests/integration/test_live.c $(INTEGRATIO
 tests_integration_test_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_live_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_irq_live
+TESTS += tests/integration/test_irq_live
+tests_integration_test_irq_live_SOURCES = tests/integration/test_irq_live.c $(INTEGRATION_HARNESS)
+tests_integration_test_irq_live_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_irq_live_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_irq_live_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_dma_live
+TESTS += tests/integration/test_dma_live
+tests_integration_test_dma_live_SOURCES = tests/integration/test_dma_live.c $(INTEGRATION_HARNESS)
+tests_integration_test_dma_live_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_dma_live_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_dma_live_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/integration/test_limits
 TESTS += tests/integration/test_limits
