@@ -26,8 +26,7 @@
 
 #define NAME_BYTES 64
 
-/* Fds that are not guest memory: connections (80), interrupts (36), the loop, those on their way.
- */
+/* Fds that are not guest memory: connections (80), interrupts (36), the loop, some on their way. */
 #define OWN_FDS 160
 
 struct daemon {

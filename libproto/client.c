@@ -102,6 +102,15 @@ static int reply_to_server(struct client *c, const struct vfio_user_header *hdr,
     return (int)len;
 }
 
+/* Queues the reply of len bytes just written, if one is wanted; an error in place of len stays one.
+ */
+static int send_to_server(struct client *c, const struct vfio_user_header *hdr, int len)
+{
+    if (len < 0 || (hdr->flags & VFIO_USER_NO_REPLY) != 0)
+        return len < 0 ? len : 0;
+    return stream_commit(c->stream, (size_t)len, NULL, 0);
+}
+
 static int serve_dma(struct client *c, const struct stream_message *m,
                      const struct vfio_user_dma_access *access, const uint8_t *sent, size_t left)
 {
@@ -128,9 +137,7 @@ static int serve_dma(struct client *c, const struct stream_message *m,
         if (err != 0) /* written over the reply just begun, which is not committed */
             len = reply_to_server(c, &m->hdr, err, access, 0, &data);
     }
-    if (len < 0 || (m->hdr.flags & VFIO_USER_NO_REPLY) != 0)
-        return len < 0 ? len : 0;
-    return stream_commit(c->stream, (size_t)len, NULL, 0);
+    return send_to_server(c, &m->hdr, len);
 }
 
 static int serve_command(struct client *c, const struct stream_message *m, int64_t deadline)
@@ -144,10 +151,7 @@ static int serve_command(struct client *c, const struct stream_message *m, int64
         len < sizeof(access)) {
         memset(&access, 0, sizeof(access));
         err = reply_to_server(c, &m->hdr, -EINVAL, &access, 0, &data);
-        if (err >= 0)
-            err = (m->hdr.flags & VFIO_USER_NO_REPLY) != 0
-                      ? 0
-                      : stream_commit(c->stream, (size_t)err, NULL, 0);
+        err = send_to_server(c, &m->hdr, err);
     } else {
         memcpy(&access, m->payload, sizeof(access));
         err = serve_dma(c, m, &access, m->payload + sizeof(access), len - sizeof(access));

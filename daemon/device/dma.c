@@ -133,33 +133,29 @@ static bool may_access(int access, uint32_t flags)
 /* Takes *fd, or finds the same file already open and closes it. */
 static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
 {
+    struct file key = { .access = fcntl(*fd, F_GETFL) & O_ACCMODE };
     struct stat st;
     struct statfs fs;
     struct file *file;
-    struct file *same;
-    int access = fcntl(*fd, F_GETFL) & O_ACCMODE;
 
-    if (!may_access(access, flags))
+    if (!may_access(key.access, flags))
         return -EACCES;
     if (fstat(*fd, &st) != 0 || fstatfs(*fd, &fs) != 0)
         return -EINVAL;
-    file = calloc(1, sizeof(*file));
-    if (file == NULL)
-        return -ENOMEM;
-    *file = (struct file) { .dev = st.st_dev,
-                            .ino = st.st_ino,
-                            .access = access,
-                            .fd = *fd,
-                            .mapped = fs.f_type == HUGETLBFS_MAGIC };
-    same = RB_FIND(file_tree, &dma->files, file);
-    if (same != NULL) {
+    key.dev = st.st_dev;
+    key.ino = st.st_ino;
+    file = RB_FIND(file_tree, &dma->files, &key);
+    if (file != NULL) {
         close(*fd);
-        free(file);
-        file = same;
-    } else if (dma->info.files >= dma->max_files) {
-        free(file);
-        return -EMFILE;
     } else {
+        if (dma->info.files >= dma->max_files)
+            return -EMFILE;
+        file = malloc(sizeof(*file));
+        if (file == NULL)
+            return -ENOMEM;
+        *file = key;
+        file->fd = *fd;
+        file->mapped = fs.f_type == HUGETLBFS_MAGIC;
         RB_INSERT(file_tree, &dma->files, file);
         dma->info.files++;
     }

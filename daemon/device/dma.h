@@ -91,8 +91,7 @@ void dma_free(struct dma *dma);
  * (Closing a FUSE file waits for its server too, once; that is not prevented.)
  * Returns 0; DMA_MAP_BY_MESSAGE for such a file; -EEXIST when it overlaps a range; -ENOSPC when
  * there are max_maps of them; -EMFILE when there are max_files open; -EINVAL when fd is nothing
- * that memory can be in; -EACCES when a file in memory is not open for what
- * flags say.
+ * that memory can be in; -EACCES when a file in memory is not open for what flags say.
  */
 int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
             uint64_t offset);

@@ -4,8 +4,8 @@
  * libsystemd, or when not started by a service manager, all of it does nothing.
  *
  * libsystemd brings six other libraries along, more than half of what the daemon would weigh. So it
- * is loaded only when a service manager has started us, which its variables in the environment
- * tell.
+ * is loaded for as long as something is told to a service manager that has started us, and no
+ * longer.
  */
 #ifndef VFIO_USERD_SERVICE_H
 #define VFIO_USERD_SERVICE_H

@@ -36,8 +36,7 @@ static int queue(struct dma_messages *m, const struct dma_message *what, const v
 {
     const struct vfio_user_dma_access access = { .address = what->iova, .count = len };
     size_t head = m->shape == DMA_SHAPE_NARROW ? NARROW_HEAD : WIDE_HEAD;
-    /* A narrow message is as long as a wide one: QEMU 10 checks the size of its padded structure.
-     */
+    /* A narrow message is as long as a wide one: QEMU 10 checks for its padded structure. */
     size_t size = VFIO_USER_HEADER_SIZE + WIDE_HEAD + (data != NULL ? len : 0);
     struct dma_message *slot = free_slot(m);
     uint8_t *message = slot != NULL ? stream_reserve(m->stream, size) : NULL;

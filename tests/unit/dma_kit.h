@@ -62,4 +62,63 @@ static inline void map_file(struct memory *m, uint64_t iova, uint64_t size, uint
     ck_assert_int_eq(copy, -1);
 }
 
+/* A transfer that counts its ends; after one, it may start another. */
+struct counted {
+    struct dma_transfer t; /* first */
+    int ends;
+    int err;
+    unsigned order; /* when it ended, of all: from 1 */
+    struct dma *dma;
+    struct counted *then;
+};
+
+static unsigned ended;
+
+static inline void counted_done(struct dma_transfer *t, int err)
+{
+    struct counted *c = (struct counted *)t;
+
+    c->ends++;
+    c->err = err;
+    c->order = ++ended;
+    if (c->then != NULL)
+        dma_start(c->dma, &c->then->t);
+}
+
+static inline void prepare(struct memory *m, struct counted *c, enum dma_direction direction,
+                           enum dma_way way, uint64_t iova, uint64_t length)
+{
+    *c = (struct counted) { .t = { .direction = direction,
+                                   .way = way,
+                                   .iova = iova,
+                                   .buffer = m->buffer,
+                                   .length = length,
+                                   .done = counted_done },
+                            .dma = m->dma };
+}
+
+static inline void start(struct memory *m, struct counted *c, enum dma_direction direction,
+                         uint64_t iova, uint64_t length)
+{
+    prepare(m, c, direction, DMA_ANY, iova, length);
+    dma_start(m->dma, &c->t);
+}
+
+/* A transfer that ends at once; returns how. */
+static inline int copy(struct memory *m, enum dma_direction direction, uint64_t iova,
+                       uint64_t length)
+{
+    struct counted c;
+
+    start(m, &c, direction, iova, length);
+    ck_assert_int_eq(c.ends, 1);
+    return c.err;
+}
+
+static inline void expect_pattern(const uint8_t *at, size_t len, size_t first, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++)
+        ck_assert_uint_eq(at[i], (uint8_t)((first + i) * 7 + seed));
+}
+
 #endif

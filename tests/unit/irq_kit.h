@@ -46,4 +46,24 @@ static inline int set_none(struct line *l, uint32_t action, uint32_t index, uint
     return irq_set(l->irq, NONE | action, index, start, count, NULL, NULL, 0);
 }
 
+static inline void give_msi(struct line *l, int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        fds[i] = fake_eventfd();
+        fake_give_eventfd(l->irq, TRIGGER, MSI, i, fds[i]);
+    }
+}
+
+static inline void expect_msi(const int *fds, unsigned n, const uint64_t *counts)
+{
+    for (unsigned i = 0; i < n; i++)
+        ck_assert_uint_eq(fake_signals(fds[i]), counts[i]);
+}
+
+static inline void close_all(const int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        close(fds[i]);
+}
+
 #endif

@@ -10,64 +10,6 @@
 #include "unit/dma_kit.h"
 #include "unit/fakes.h"
 
-/* A transfer that counts its ends; after one, it may start another. */
-struct counted {
-    struct dma_transfer t; /* first */
-    int ends;
-    int err;
-    unsigned order; /* when it ended, of all: from 1 */
-    struct dma *dma;
-    struct counted *then;
-};
-
-static unsigned ended;
-
-static void counted_done(struct dma_transfer *t, int err)
-{
-    struct counted *c = (struct counted *)t;
-
-    c->ends++;
-    c->err = err;
-    c->order = ++ended;
-    if (c->then != NULL)
-        dma_start(c->dma, &c->then->t);
-}
-
-static void prepare(struct memory *m, struct counted *c, enum dma_direction direction,
-                    enum dma_way way, uint64_t iova, uint64_t length)
-{
-    *c = (struct counted) { .t = { .direction = direction,
-                                   .way = way,
-                                   .iova = iova,
-                                   .buffer = m->buffer,
-                                   .length = length,
-                                   .done = counted_done },
-                            .dma = m->dma };
-}
-
-static void start(struct memory *m, struct counted *c, enum dma_direction direction, uint64_t iova,
-                  uint64_t length)
-{
-    prepare(m, c, direction, DMA_ANY, iova, length);
-    dma_start(m->dma, &c->t);
-}
-
-/* A transfer that ends at once; returns how. */
-static int copy(struct memory *m, enum dma_direction direction, uint64_t iova, uint64_t length)
-{
-    struct counted c;
-
-    start(m, &c, direction, iova, length);
-    ck_assert_int_eq(c.ends, 1);
-    return c.err;
-}
-
-static void expect_pattern(const uint8_t *at, size_t len, size_t first, unsigned seed)
-{
-    for (size_t i = 0; i < len; i++)
-        ck_assert_uint_eq(at[i], (uint8_t)((first + i) * 7 + seed));
-}
-
 /* Answers the nth message sent; a DMA_READ with bytes of value. */
 static void answer(struct memory *m, unsigned n, int err, uint8_t value)
 {

@@ -271,26 +271,6 @@ END_TEST
  * MSI
  */
 
-static void give_msi(struct line *l, int *fds, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        fds[i] = fake_eventfd();
-        fake_give_eventfd(l->irq, TRIGGER, MSI, i, fds[i]);
-    }
-}
-
-static void expect_msi(const int *fds, unsigned n, const uint64_t *counts)
-{
-    for (unsigned i = 0; i < n; i++)
-        ck_assert_uint_eq(fake_signals(fds[i]), counts[i]);
-}
-
-static void close_all(const int *fds, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        close(fds[i]);
-}
-
 START_TEST(msi_raises_the_source_modulo_the_vectors)
 {
     static const uint64_t expected[4][4] = {
