@@ -100,7 +100,8 @@ static int out_of_fds(struct acceptor *a)
         close(fd);
     a->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (fd >= 0 && log_limit_pass(&a->limit, a->module))
-        log_err(a->module, "a connection was turned away: the process is out of file descriptors");
+        log_event(LOG_EVENT_OUT_OF_FDS, NULL, LOG_LEVEL_ERR, a->module,
+                  "a connection was turned away: the process is out of file descriptors");
     return fd >= 0 ? 0 : -1;
 }
 

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -15,8 +17,8 @@
 #include "accept.h"
 #include "control/control.h"
 #include "device/device.h"
+#include "heartbeat.h"
 #include "log.h"
-#include "service/service.h"
 #include "session/listener.h"
 #include "session/session.h"
 #include "wake.h"
@@ -24,7 +26,8 @@
 /* The socket's directory is the gate; the group may connect. */
 #define SOCKET_MODE 0660
 
-#define NAME_BYTES 64
+/* A client that does not take its last answers is waited for no longer. */
+#define FINISH_MS 500
 
 /* Fds that are not guest memory: connections (80), interrupts (36), the loop, some on their way. */
 #define OWN_FDS 160
@@ -32,13 +35,15 @@
 struct daemon {
     uv_loop_t loop;
     struct daemon_options options;
-    char name[NAME_BYTES];
     struct wake *wake;
     struct device *dev;
     struct listener *listener;
     struct control *control;
     uv_signal_t sigterm;
     uv_signal_t sigint;
+    struct heartbeat heartbeat;
+    const char *end_reason;
+    char served_at[128];
     struct accept_place socket_place; /* what we made, to be removed at the end */
     struct accept_place control_place;
 };
@@ -120,12 +125,17 @@ static int make_device(struct daemon *d)
  * Sockets
  */
 
+static void stop(struct daemon *d, const char *reason)
+{
+    d->end_reason = reason;
+    uv_stop(&d->loop);
+}
+
 static void on_done(void *opaque)
 {
     struct daemon *d = opaque;
 
-    log_info("daemon", "the connection given with --fd has ended");
-    uv_stop(&d->loop);
+    stop(d, "the connection given with --fd has ended");
 }
 
 static int listen_at(const char *path, struct accept_place *place)
@@ -139,6 +149,18 @@ static int listen_at(const char *path, struct accept_place *place)
     return fd;
 }
 
+/* Where clients connect, for people: the daemon may have been given its socket. */
+static void find_name(int fd, char *name, size_t size)
+{
+    struct sockaddr_un addr = { 0 };
+    socklen_t len = sizeof(addr);
+
+    if (getsockname(fd, (struct sockaddr *)&addr, &len) == 0 && addr.sun_path[0] != '\0')
+        snprintf(name, size, "%.*s", (int)sizeof(addr.sun_path), addr.sun_path);
+    else
+        snprintf(name, size, "the socket it was given");
+}
+
 static int make_listener(struct daemon *d)
 {
     const struct listener_host host = { .opaque = d, .done = on_done };
@@ -150,6 +172,8 @@ static int make_listener(struct daemon *d)
         if (fd < 0)
             return fd;
     }
+    d->options.fd = -1;
+    find_name(fd, d->served_at, sizeof(d->served_at));
     err = listener_new(&d->loop, fd, d->dev, &host, &d->listener);
     if (err != 0)
         log_err("daemon", "the vfio-user socket cannot be served: %s", strerror(-err));
@@ -178,17 +202,20 @@ static int make_control(struct daemon *d)
 {
     const struct control_host host = { .opaque = d,
                                        .dev = d->dev,
-                                       .name = d->name,
+                                       .name = d->options.name,
                                        .started_ns = monotonic_now(),
                                        .client = client_of };
-    int fd;
+    int fd = d->options.control_fd;
     int err;
 
-    if (d->options.control_path == NULL)
-        return 0;
-    fd = listen_at(d->options.control_path, &d->control_place);
+    if (d->options.control_path != NULL) {
+        fd = listen_at(d->options.control_path, &d->control_place);
+        if (fd < 0)
+            return fd;
+    }
+    d->options.control_fd = -1;
     if (fd < 0)
-        return fd;
+        return 0;
     err = control_new(&d->loop, fd, &host, &d->control);
     if (err != 0)
         log_err("daemon", "the control socket cannot be served: %s", strerror(-err));
@@ -203,8 +230,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
     struct daemon *d = handle->data;
 
-    log_info("daemon", "%s: stopping", signum == SIGTERM ? "SIGTERM" : "SIGINT");
-    uv_stop(&d->loop);
+    stop(d, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 static void start_signal(struct daemon *d, uv_signal_t *handle, int signum)
@@ -225,22 +251,20 @@ static void raise_fd_limit(void)
     }
 }
 
-/* The instance is called after its socket's directory, or its socket: /run/vfio-userd/dev0/… */
-static void make_name(struct daemon *d)
+/* For the service manager's STATUS=. */
+static void describe(void *opaque, char *text, size_t size)
 {
-    const char *path = d->options.socket_path;
-    char *copy = path != NULL ? strdup(path) : NULL;
-    char *slash = copy != NULL ? strrchr(copy, '/') : NULL;
-    const char *name = "vfio-userd";
+    struct daemon *d = opaque;
+    const struct device_state *state = device_state(d->dev);
+    unsigned long long interrupts = irq_count(device_irq(d->dev));
+    struct client_info client;
+    char who[48] = "no client";
 
-    if (slash != NULL && strcmp(slash, "/device.sock") == 0) {
-        *slash = '\0';
-        name = strrchr(copy, '/') != NULL ? strrchr(copy, '/') + 1 : copy;
-    } else if (copy != NULL) {
-        name = slash != NULL ? slash + 1 : copy;
-    }
-    snprintf(d->name, sizeof(d->name), "%s", name);
-    free(copy);
+    if (client_of(d, &client))
+        snprintf(who, sizeof(who), "client %d attached", (int)client.pid);
+    snprintf(text, size, "%s, timer %s, %llu interrupt%s", who,
+             state->timer.deadline != 0 ? "armed" : "not armed", interrupts,
+             interrupts == 1 ? "" : "s");
 }
 
 int daemon_new(const struct daemon_options *options, struct daemon **out)
@@ -251,7 +275,6 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (d == NULL)
         return -ENOMEM;
     d->options = *options;
-    make_name(d);
     raise_fd_limit();
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end the daemon */
     signal(SIGXFSZ, SIG_IGN); /* nor must guest memory beyond the limit for files */
@@ -260,6 +283,7 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
         free(d);
         return err;
     }
+    heartbeat_init(&d->heartbeat, &d->loop, options->service, describe, d);
     start_signal(d, &d->sigterm, SIGTERM);
     start_signal(d, &d->sigint, SIGINT);
     err = make_device(d);
@@ -275,19 +299,41 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     return 0;
 }
 
+static void log_ready(const struct daemon *d)
+{
+    const struct device_description *description = d->options.description;
+    const char *path = d->served_at;
+    char id[16];
+
+    snprintf(id, sizeof(id), "%04x:%04x", description->pci.vendor, description->pci.device);
+    log_event(LOG_EVENT_READY, LOG_FIELDS(LOG_TEXT("DEVICE_ID", id), LOG_TEXT("SOCKET", path)),
+              LOG_LEVEL_INFO, "daemon", "%s: serving %s at %s", d->options.name, id, path);
+}
+
 void daemon_run(struct daemon *d)
 {
-    if (d->options.socket_path != NULL)
-        log_info("daemon", "%s: serving %04x:%04x at %s", d->name,
-                 d->options.description->pci.vendor, d->options.description->pci.device,
-                 d->options.socket_path);
-    service_ready();
+    char status[HEARTBEAT_STATUS_BYTES];
+
+    log_ready(d);
+    heartbeat_ready(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT);
-    service_stopping();
+    log_event(LOG_EVENT_STOPPING, LOG_FIELDS(LOG_TEXT("REASON", d->end_reason)), LOG_LEVEL_INFO,
+              "daemon", "stopping: %s", d->end_reason);
+    snprintf(status, sizeof(status), "stopping: %s", d->end_reason);
+    service_stopping(d->options.service, status);
+    listener_finish(d->listener, FINISH_MS);
+}
+
+static void close_unused(int fd)
+{
+    if (fd >= 0)
+        close(fd);
 }
 
 void daemon_free(struct daemon *d)
 {
+    close_unused(d->options.fd);
+    close_unused(d->options.control_fd);
     accept_unlink(&d->socket_place);
     accept_unlink(&d->control_place);
     control_free(d->control);
@@ -297,6 +343,7 @@ void daemon_free(struct daemon *d)
     wake_free(d->wake);
     uv_close((uv_handle_t *)&d->sigterm, NULL);
     uv_close((uv_handle_t *)&d->sigint, NULL);
+    heartbeat_fini(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     uv_loop_close(&d->loop);
     free(d);

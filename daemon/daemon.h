@@ -7,20 +7,28 @@
 #define VFIO_USERD_DAEMON_H
 
 #include "device/description.h"
+#include "service/service.h"
 
 struct daemon;
 
+/* Pointers stay the caller's and outlive the daemon. */
 struct daemon_options {
+    const char *name;         /* of the instance */
     const char *socket_path;  /* NULL when fd is given */
-    int fd;                   /* -1 when socket_path is given */
-    const char *control_path; /* NULL: no control socket */
+    int fd;                   /* listening or connected; owned by the daemon; -1: socket_path */
+    const char *control_path; /* NULL: control_fd, or no control socket */
+    int control_fd;           /* listening; owned by the daemon; -1: none */
     const struct device_description *description;
+    struct service *service;
 };
 
 /* Both sockets answer when this returns 0. Errors are logged, and returned as -errno. */
 int daemon_new(const struct daemon_options *options, struct daemon **out);
 
-/* Runs until SIGTERM, SIGINT, or the end of the only connection there can be. */
+/*
+ * Runs until SIGTERM, SIGINT, or the end of the only connection there can be. Then what the client
+ * has asked is answered, and its connection closed.
+ */
 void daemon_run(struct daemon *d);
 
 /* Closes connections and removes the sockets that daemon_new made. */

@@ -17,7 +17,11 @@ libdaemon_a_SOURCES = \
 	daemon/device/pci.c daemon/device/pci.h \
 	daemon/device/self_test.c daemon/device/self_test.h \
 	daemon/device/timer.c daemon/device/timer.h \
+	daemon/heartbeat.c daemon/heartbeat.h \
+	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
+	daemon/service/journal.c daemon/service/journal.h \
+	daemon/service/library.c daemon/service/library.h \
 	daemon/service/service.c daemon/service/service.h \
 	daemon/session/commands.c daemon/session/commands.h \
 	daemon/session/dma_messages.c daemon/session/dma_messages.h \

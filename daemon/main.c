@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -16,9 +17,13 @@
 #include "config.h"
 #include "daemon.h"
 #include "device/device.h"
+#include "instance.h"
 #include "log.h"
 #include "lspci.h"
 #include "service/service.h"
+
+#define EXIT_USAGE       2
+#define EXIT_DESCRIPTION EX_CONFIG
 
 enum action {
     ACTION_RUN,
@@ -32,13 +37,20 @@ enum action {
 struct options {
     enum action action;
     struct daemon_options daemon;
+    const char *instance;
     const char *config;
+    bool config_optional; /* without the file, the default device */
+    struct instance place;
+    bool wants_folder; /* its sockets are to be made there */
 };
 
 static const char usage[] =
-    "Usage: vfio-userd (--socket-path PATH | --fd N) [OPTION]...\n"
+    "Usage: vfio-userd (--instance NAME | --socket-path PATH | --fd N) [OPTION]...\n"
     "Serves an emulated PCI device to a virtual machine over vfio-user, in the foreground.\n"
     "\n"
+    "  --instance NAME        serve " RUN_DIR "/NAME/device.sock and control.sock, or the\n"
+    "                         sockets that the service manager passes; the description is\n"
+    "                         " CONFIG_DIR "/NAME.json when there is one\n"
     "  --socket-path PATH     make the vfio-user socket at PATH\n"
     "  --fd N                 use file descriptor N: a listening or a connected UNIX socket\n"
     "  --control-path PATH    make the control socket, for vfuctl, at PATH\n"
@@ -50,10 +62,12 @@ static const char usage[] =
     "  --version              print the version and what it was built with, and exit\n"
     "  --help                 print this, and exit\n"
     "\n"
-    "SIGTERM ends it cleanly. Exit status: 0 done, 1 failed, 2 usage.\n";
+    "SIGTERM ends it cleanly, SIGHUP has it read its description again.\n"
+    "Exit status: 0 done, 1 failed, 2 usage, 78 the description is not valid.\n";
 
 enum option_code {
-    OPT_SOCKET = 256,
+    OPT_INSTANCE = 256,
+    OPT_SOCKET,
     OPT_FD,
     OPT_CONTROL,
     OPT_CONFIG,
@@ -66,6 +80,7 @@ enum option_code {
 };
 
 static const struct option long_options[] = {
+    { "instance", required_argument, NULL, OPT_INSTANCE },
     { "socket-path", required_argument, NULL, OPT_SOCKET },
     { "fd", required_argument, NULL, OPT_FD },
     { "control-path", required_argument, NULL, OPT_CONTROL },
@@ -101,6 +116,9 @@ static int parse_option(int code, struct options *o)
     enum log_level level;
 
     switch (code) {
+    case OPT_INSTANCE:
+        o->instance = optarg;
+        return 0;
     case OPT_SOCKET:
         o->daemon.socket_path = optarg;
         return 0;
@@ -142,7 +160,7 @@ static int parse_options(int argc, char **argv, struct options *o)
     struct stat st;
     int code;
 
-    *o = (struct options) { .action = ACTION_RUN, .daemon = { .fd = -1 } };
+    *o = (struct options) { .action = ACTION_RUN, .daemon = { .fd = -1, .control_fd = -1 } };
     while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
         int err = parse_option(code, o);
 
@@ -151,12 +169,19 @@ static int parse_options(int argc, char **argv, struct options *o)
     }
     if (optind < argc)
         return bad_usage("takes options only, not ", argv[optind]);
+    if (o->instance != NULL && instance_init(&o->place, o->instance) != 0)
+        return bad_usage("--instance takes a name for files, not ", o->instance);
+    if (o->instance != NULL && o->config == NULL) {
+        o->config = o->place.config;
+        o->config_optional = true;
+    }
     if (o->action != ACTION_RUN)
         return 0;
+    if (o->instance == NULL)
+        instance_name_from_path(o->daemon.socket_path, o->place.name);
+    o->daemon.name = o->place.name;
     if (o->daemon.socket_path != NULL && o->daemon.fd >= 0)
         return bad_usage("--socket-path and --fd exclude each other", "");
-    if (o->daemon.socket_path == NULL && o->daemon.fd < 0)
-        return bad_usage("one of --socket-path and --fd is needed", "");
     if (o->daemon.fd >= 0 && (fstat(o->daemon.fd, &st) != 0 || !S_ISSOCK(st.st_mode)))
         return bad_usage("--fd: this file descriptor is no open socket", "");
     return 0;
@@ -174,18 +199,6 @@ static int ensure_standard_fds(void)
         return -errno;
     close(fd);
     return 0;
-}
-
-/* Whether standard error is what the service manager connected to the journal. */
-static bool logs_to_journal(void)
-{
-    const char *journal = getenv("JOURNAL_STREAM"); /* DEVICE:INODE */
-    unsigned long long dev;
-    unsigned long long ino;
-    struct stat st;
-
-    return journal != NULL && sscanf(journal, "%llu:%llu", &dev, &ino) == 2 &&
-           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
 static int64_t no_time(void *opaque)
@@ -219,7 +232,7 @@ static int dump_config(const struct device_description *d)
 
 static void print_capabilities(void)
 {
-    static const char *const features[] = { "config", "control", "fd", "socket-path" };
+    static const char *const features[] = { "config", "control", "fd", "instance", "socket-path" };
     struct json_object *root = json_object_new_object();
     struct json_object *list = json_object_new_array();
 
@@ -239,30 +252,71 @@ static void print_version(void)
            service_available() ? "yes" : "no");
 }
 
-static int run(struct options *o)
+static int make_folder(const struct options *o)
 {
-    struct daemon *d;
-    int err = daemon_new(&o->daemon, &d);
+    int err = instance_make_folder(&o->place);
 
     if (err != 0)
-        return err;
-    daemon_run(d);
-    daemon_free(d);
+        log_err("daemon", "%s: %s", o->place.folder, strerror(-err));
+    return err;
+}
+
+/* Where each socket comes from: the option, the service manager, or the instance's folder. */
+static int find_sockets(struct options *o)
+{
+    int device = service_take_fd(o->daemon.service, SERVICE_FD_DEVICE);
+    int control = service_take_fd(o->daemon.service, SERVICE_FD_CONTROL);
+
+    if ((device >= 0 && (o->daemon.socket_path != NULL || o->daemon.fd >= 0)) ||
+        (control >= 0 && o->daemon.control_path != NULL))
+        return bad_usage("a socket is given by option, and the service manager passes it too", "");
+    if (device >= 0) {
+        o->daemon.fd = device;
+    } else if (o->daemon.socket_path == NULL && o->daemon.fd < 0) {
+        if (o->instance == NULL)
+            return bad_usage("one of --instance, --socket-path and --fd is needed", "");
+        o->daemon.socket_path = o->place.device_socket;
+        o->wants_folder = true;
+    }
+    if (control >= 0) {
+        o->daemon.control_fd = control;
+    } else if (o->daemon.control_path == NULL && o->instance != NULL) {
+        o->daemon.control_path = o->place.control_socket;
+        o->wants_folder = true;
+    }
     return 0;
 }
 
+static int run(struct options *o)
+{
+    struct daemon *d;
+
+    if (find_sockets(o) != 0)
+        return EXIT_USAGE;
+    if ((o->wants_folder && make_folder(o) != 0) || daemon_new(&o->daemon, &d) != 0)
+        return EXIT_FAILURE;
+    daemon_run(d);
+    daemon_free(d);
+    return EXIT_SUCCESS;
+}
+
+/* Returns 0 or -errno, with the reason logged and told. */
 static int load_description(const struct options *o, struct device_description *out)
 {
     struct config_error error;
     const char *warning;
+    int err = o->config != NULL ? config_load(o->config, out, &error) : -ENOENT;
 
-    if (o->config == NULL) {
+    if (err == -ENOENT && (o->config == NULL || o->config_optional)) {
         description_default(out);
         return 0;
     }
-    if (config_load(o->config, out, &error) != 0) {
-        log_err("config", "%s", error.text);
-        return -EINVAL;
+    if (err != 0) {
+        log_event(LOG_EVENT_DESCRIPTION_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", error.text)),
+                  LOG_LEVEL_ERR, "config", "%s", error.text);
+        if (o->daemon.service != NULL)
+            service_failed(o->daemon.service, error.text, -err);
+        return err;
     }
     warning = config_warning(out);
     if (warning != NULL)
@@ -270,48 +324,59 @@ static int load_description(const struct options *o, struct device_description *
     return 0;
 }
 
-static int act(struct options *o)
+/* Does what concerns a device; returns an exit status. */
+static int act_on_device(struct options *o)
 {
     struct device_description description;
-    int err = 0;
+    int status = EXIT_SUCCESS;
+
+    if (load_description(o, &description) != 0)
+        return EXIT_DESCRIPTION;
+    o->daemon.description = &description;
+    if (o->action == ACTION_RUN)
+        status = run(o);
+    else if (o->action == ACTION_DUMP)
+        status = dump_config(&description) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    else
+        printf("%s: valid\n", o->config != NULL ? o->config : "the default device");
+    description_fini(&description);
+    return status;
+}
+
+static int act(struct options *o)
+{
+    int status;
 
     switch (o->action) {
     case ACTION_HELP:
         fputs(usage, stdout);
-        return 0;
+        return EXIT_SUCCESS;
     case ACTION_VERSION:
         print_version();
-        return 0;
+        return EXIT_SUCCESS;
     case ACTION_CAPABILITIES:
         print_capabilities();
-        return 0;
+        return EXIT_SUCCESS;
+    case ACTION_RUN:
+        if (service_new(o->daemon.name, &o->daemon.service) != 0)
+            return EXIT_FAILURE;
+        status = act_on_device(o);
+        service_free(o->daemon.service);
+        return status;
     default:
-        break;
+        return act_on_device(o);
     }
-    err = load_description(o, &description);
-    if (err != 0)
-        return err;
-    o->daemon.description = &description;
-    if (o->action == ACTION_RUN)
-        err = run(o);
-    else if (o->action == ACTION_DUMP)
-        err = dump_config(&description);
-    else
-        printf("%s: valid\n", o->config != NULL ? o->config : "the default device");
-    description_fini(&description);
-    return err;
 }
 
 int main(int argc, char **argv)
 {
     struct options options;
+    int status;
 
     if (ensure_standard_fds() != 0)
         return EXIT_FAILURE;
-    log_set_prefixes(logs_to_journal());
     if (parse_options(argc, argv, &options) != 0)
-        return 2;
-    if (act(&options) != 0)
-        return EXIT_FAILURE;
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return EXIT_USAGE;
+    status = act(&options);
+    return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }

@@ -41,7 +41,10 @@ static void close_connection(struct connection *c, const char *reason)
     struct control *control = c->control;
 
     if (reason != NULL && log_limit_pass(&control->limit, "control"))
-        log_warning("control", "connection of pid %d closed: %s", (int)c->pid, reason);
+        log_event(LOG_EVENT_CONTROL_REFUSED,
+                  LOG_FIELDS(LOG_NUMBER("PEER_PID", c->pid), LOG_TEXT("REASON", reason)),
+                  LOG_LEVEL_WARNING, "control", "connection of pid %d closed: %s", (int)c->pid,
+                  reason);
     for (unsigned i = 0; i < control->n_connections; i++) {
         if (control->connections[i] != c)
             continue;
@@ -177,8 +180,8 @@ static void on_connection(void *opaque, int fd)
     struct control *control = opaque;
     int err = add_connection(control, fd);
 
-    if (err != 0 && log_limit_pass(&control->limit, "control"))
-        log_warning("control", "connection refused: %s",
+    if (err != 0)
+        log_limited(&control->limit, LOG_LEVEL_WARNING, "control", "connection refused: %s",
                     err == -EUSERS ? "64 are open" : strerror(-err));
 }
 

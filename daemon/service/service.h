@@ -1,24 +1,53 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The service manager: everything that needs libsystemd, with the ifdefs inside. Without
- * libsystemd, or when not started by a service manager, all of it does nothing.
- *
- * libsystemd brings six other libraries along, more than half of what the daemon would weigh. So it
- * is loaded for as long as something is told to a service manager that has started us, and no
- * longer.
+ * The service manager: the sockets that it passes, what it is told of us, and the log's way to the
+ * journal. Without libsystemd, or when no service manager has started us, all of it does nothing.
+ * Knows neither the device nor the loop.
  */
 #ifndef VFIO_USERD_SERVICE_H
 #define VFIO_USERD_SERVICE_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
+struct service;
+
+/* Names that passed sockets go by (FileDescriptorName=). */
+#define SERVICE_FD_DEVICE  "device"
+#define SERVICE_FD_CONTROL "control"
 
 /* Whether this build can talk to a service manager. */
 bool service_available(void);
 
-/* Both sockets answer. */
-void service_ready(void);
+/*
+ * Looks in the environment at what started us, takes the sockets that were passed, and sends the
+ * log to the journal when standard error is connected to it; instance is the name that lines there
+ * bear. Returns 0; -EINVAL, with the reason logged, for passed sockets that have other names than
+ * the above or the same one; -ENOMEM.
+ */
+int service_new(const char *instance, struct service **out);
 
-/* The end has begun. */
-void service_stopping(void);
+/* Closes passed sockets that nobody took; the log goes to stderr again. NULL is allowed. */
+void service_free(struct service *s);
+
+/* The passed socket of that name, the caller's from now on; -1: there is none (any more). */
+int service_take_fd(struct service *s, const char *name);
+
+/* Whether anybody is told: false means that the functions below do nothing. */
+bool service_is_told(const struct service *s);
+
+/* status: what the service manager shows, one line; see sd_notify(3) for each. */
+void service_ready(struct service *s, const char *status);
+void service_status(struct service *s, const char *status);
+void service_reloading(struct service *s);
+void service_stopping(struct service *s, const char *status);
+void service_alive(struct service *s);
+
+/* The start has failed for the reason in status; error as errno has it. */
+void service_failed(struct service *s, const char *status, int error);
+
+/* Microseconds in which service_alive must be called or we are restarted; 0: nobody waits for it.
+ */
+uint64_t service_watchdog_usec(const struct service *s);
 
 #endif

@@ -35,7 +35,8 @@ static void say_by_message(struct command_context *c, const char *why)
     if (c->by_message_said)
         return;
     c->by_message_said = true;
-    log_warning("dma", "guest memory is not shared: %s; DMA goes through messages until then", why);
+    log_event(LOG_EVENT_MEMORY_NOT_SHARED, LOG_FIELDS(LOG_TEXT("REASON", why)), LOG_LEVEL_WARNING,
+              "dma", "guest memory is not shared: %s; DMA goes through messages until then", why);
 }
 
 static int handle_dma_map(struct command_context *c, const struct message_request *request,
@@ -79,11 +80,10 @@ static int handle_dma_unmap(struct command_context *c, const struct message_requ
         err = dma_unmap(dma, unmap->address, unmap->size);
     if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
         /* This client waits for 24 bytes of payload after an error too, and for ever. */
-        if (log_limit_pass(c->limit, "session"))
-            log_warning("session",
-                        "DMA_UNMAP of 0x%llx+0x%llx, which is not mapped: answered "
-                        "with success, the client could not read an error",
-                        (unsigned long long)unmap->address, (unsigned long long)unmap->size);
+        log_limited(c->limit, LOG_LEVEL_WARNING, "session",
+                    "DMA_UNMAP of 0x%llx+0x%llx, which is not mapped: answered "
+                    "with success, the client could not read an error",
+                    (unsigned long long)unmap->address, (unsigned long long)unmap->size);
         err = 0;
     }
     return err != 0 ? err : reply_with(reply, unmap, sizeof(*unmap));
@@ -188,12 +188,11 @@ static int handle_set_irqs(struct command_context *c, const struct message_reque
 static void say_bad_access(struct command_context *c, const char *what,
                            const struct message_request *request, int err)
 {
-    if (log_limit_pass(c->limit, "session"))
-        log_warning("session",
-                    "%s of region %u at 0x%llx, %u bytes: %s: answered with success, "
-                    "the client could not read an error",
-                    what, request->access.region, (unsigned long long)request->access.offset,
-                    request->access.count, strerror(-err));
+    log_limited(c->limit, LOG_LEVEL_WARNING, "session",
+                "%s of region %u at 0x%llx, %u bytes: %s: answered with success, "
+                "the client could not read an error",
+                what, request->access.region, (unsigned long long)request->access.offset,
+                request->access.count, strerror(-err));
 }
 
 static int handle_region_read(struct command_context *c, const struct message_request *request,
@@ -245,8 +244,7 @@ static int handle_reset(struct command_context *c, const struct message_request 
     (void)m;
     (void)reply;
     device_reset(c->dev);
-    if (log_limit_pass(c->limit, "session"))
-        log_info("session", "device reset by the client");
+    log_limited(c->limit, LOG_LEVEL_INFO, "session", "device reset by the client");
     return 0;
 }
 
@@ -272,8 +270,9 @@ static int handle_write_multi(struct command_context *c, const struct message_re
         failed = device_write(c->dev, w.region, w.offset, w.data, w.count);
         done += failed == 0;
         err = err != 0 ? err : failed;
-        if (failed != 0 && log_limit_pass(c->limit, "session"))
-            log_warning("session", "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
+        if (failed != 0)
+            log_limited(c->limit, LOG_LEVEL_WARNING, "session",
+                        "WRITE_MULTI: write %llu of %llu, region %u at 0x%llx: %s",
                         (unsigned long long)i + 1, (unsigned long long)count, w.region,
                         (unsigned long long)w.offset, strerror(-failed));
     }

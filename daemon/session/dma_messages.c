@@ -24,9 +24,8 @@ static struct dma_message *free_slot(struct dma_messages *m)
         if (!m->sent[i].used)
             return &m->sent[i];
     }
-    if (log_limit_pass(m->limit, "session"))
-        log_warning("session", "%d DMA messages are unanswered: no more are sent",
-                    DMA_MESSAGES_MAX);
+    log_limited(m->limit, LOG_LEVEL_WARNING, "session",
+                "%d DMA messages are unanswered: no more are sent", DMA_MESSAGES_MAX);
     return NULL;
 }
 
@@ -129,9 +128,9 @@ void dma_messages_reply(struct dma_messages *m, const struct stream_message *rep
     int err = 0;
 
     if (sent == NULL) {
-        if (log_limit_pass(m->limit, "session"))
-            log_warning("session", "a reply to %s, id %u, that was not asked for: ignored",
-                        message_command_name(reply->hdr.command), reply->hdr.id);
+        log_limited(m->limit, LOG_LEVEL_WARNING, "session",
+                    "a reply to %s, id %u, that was not asked for: ignored",
+                    message_command_name(reply->hdr.command), reply->hdr.id);
         return;
     }
     done = *sent;
@@ -141,9 +140,10 @@ void dma_messages_reply(struct dma_messages *m, const struct stream_message *rep
     else if (!done.asks_shape)
         err = message_decode_dma_reply(done.command, m->shape == DMA_SHAPE_NARROW, reply->payload,
                                        len, done.iova, done.len, &view);
-    if (err != 0 && !done.asks_shape && log_limit_pass(m->limit, "session"))
-        log_warning("session", "%s of 0x%llx, %u bytes: %s", message_command_name(done.command),
-                    (unsigned long long)done.iova, done.len, strerror(-err));
+    if (err != 0 && !done.asks_shape)
+        log_limited(m->limit, LOG_LEVEL_WARNING, "session", "%s of 0x%llx, %u bytes: %s",
+                    message_command_name(done.command), (unsigned long long)done.iova, done.len,
+                    strerror(-err));
     if (done.asks_shape)
         take_shape(m, &done, err, len);
     else

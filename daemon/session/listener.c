@@ -10,6 +10,7 @@
 
 #include "accept.h"
 #include "log.h"
+#include "peer.h"
 #include "session.h"
 
 /* Connections at a time: the client, and those on their way to be turned away. */
@@ -17,6 +18,8 @@
 
 /* A connection that has not said VERSION is not kept longer. */
 #define VERSION_TIMEOUT_MS 5000
+
+#define STOPPING "vfio-userd is stopping"
 
 struct listener {
     uv_loop_t *loop;
@@ -92,8 +95,9 @@ static void on_connection(void *opaque, int fd)
     struct listener *l = opaque;
     int err = add_connection(l, fd);
 
-    if (err != 0 && log_limit_pass(&l->limit, "session"))
-        log_warning("session", "connection refused: %s", strerror(-err));
+    if (err != 0)
+        log_limited(&l->limit, LOG_LEVEL_WARNING, "session", "connection refused: %s",
+                    strerror(-err));
 }
 
 int listener_new(uv_loop_t *loop, int fd, struct device *dev, const struct listener_host *host,
@@ -129,14 +133,22 @@ fail:
     return err;
 }
 
+void listener_finish(struct listener *l, int ms)
+{
+    l->ending = true;
+    acceptor_free(l->acceptor);
+    l->acceptor = NULL;
+    if (l->client != NULL)
+        session_finish(l->client, peer_deadline(ms), STOPPING);
+    while (l->n_sessions > 0)
+        session_close(l->sessions[0], STOPPING);
+}
+
 void listener_free(struct listener *l)
 {
     if (l == NULL)
         return;
-    l->ending = true;
-    acceptor_free(l->acceptor);
-    while (l->n_sessions > 0)
-        session_close(l->sessions[0], "vfio-userd is stopping");
+    listener_finish(l, 0);
     free(l);
 }
 

@@ -29,7 +29,13 @@ struct listener_host {
 int listener_new(uv_loop_t *loop, int fd, struct device *dev, const struct listener_host *host,
                  struct listener **out);
 
-/* Closes all connections, each after what it can be sent at once. */
+/*
+ * Closes the client's connection after what it has asked so far is answered, the others at once.
+ * A client that does not take its answers is waited for no longer than ms.
+ */
+void listener_finish(struct listener *l, int ms);
+
+/* Closes all connections, each after what it can be sent at once. NULL is allowed. */
 void listener_free(struct listener *l);
 
 /* The attached client's session, NULL without one. */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #include "dma_messages.h"
 #include "log.h"
 #include "message.h"
+#include "peer.h"
 #include "stream.h"
 #include "version.h"
 #include "wake.h"
@@ -43,6 +45,7 @@ struct session {
     struct command_context context;
     struct log_limit limit;
     struct dma_messages dma;
+    const char *end_reason; /* why there is no more to read, when that is so */
     bool attached;
     bool closing;
     bool finishing; /* the client is gone: what it sent is handled now, however long it takes */
@@ -70,6 +73,45 @@ static void unwatch_unmask(struct session *s)
     s->unmask_fd = -1;
 }
 
+static void log_attached(const struct session *s)
+{
+    const struct client_info *client = &s->info;
+    char protocol[16];
+
+    if (!log_limit_pass(s->host.limit, "session"))
+        return;
+    snprintf(protocol, sizeof(protocol), "%u.%u", client->caps.major, client->caps.minor);
+    log_event(LOG_EVENT_CLIENT_ATTACHED,
+              LOG_FIELDS(LOG_NUMBER("CLIENT_PID", client->pid),
+                         LOG_NUMBER("CLIENT_UID", client->uid), LOG_TEXT("PROTOCOL", protocol),
+                         LOG_TEXT("PROFILE", client_profile_name(client->profile))),
+              LOG_LEVEL_INFO, "session", "client pid %d uid %d attached: protocol %s, profile %s",
+              (int)client->pid, (int)client->uid, protocol, client_profile_name(client->profile));
+}
+
+static void log_detached(const struct session *s, const char *reason)
+{
+    const struct client_info *client = &s->info;
+
+    if (!log_limit_pass(s->host.limit, "session"))
+        return;
+    log_event(LOG_EVENT_CLIENT_DETACHED,
+              LOG_FIELDS(LOG_NUMBER("CLIENT_PID", client->pid), LOG_TEXT("REASON", reason),
+                         LOG_NUMBER("REQUESTS", (int64_t)client->requests),
+                         LOG_NUMBER("ERRORS", (int64_t)client->errors)),
+              LOG_LEVEL_INFO, "session", "client pid %d detached: %s; %llu requests, %llu errors",
+              (int)client->pid, reason, (unsigned long long)client->requests,
+              (unsigned long long)client->errors);
+}
+
+static void log_refused(const struct session *s, const char *reason)
+{
+    if (log_limit_pass(s->host.limit, "session"))
+        log_event(LOG_EVENT_CLIENT_REFUSED,
+                  LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", reason)),
+                  LOG_LEVEL_WARNING, "session", "pid %d turned away: %s", (int)s->info.pid, reason);
+}
+
 void session_close(struct session *s, const char *reason)
 {
     if (s->closing)
@@ -77,13 +119,11 @@ void session_close(struct session *s, const char *reason)
     s->closing = true;
     stream_flush(s->stream);
     if (s->attached) {
-        if (log_limit_pass(s->host.limit, "session"))
-            log_info("session", "client pid %d detached: %s; %llu requests, %llu errors",
-                     (int)s->info.pid, reason, (unsigned long long)s->info.requests,
-                     (unsigned long long)s->info.errors);
+        log_detached(s, reason);
         device_drop_client(s->dev);
-    } else if (log_limit_pass(s->host.limit, "session")) {
-        log_info("session", "connection of pid %d closed: %s", (int)s->info.pid, reason);
+    } else {
+        log_limited(s->host.limit, LOG_LEVEL_INFO, "session", "connection of pid %d closed: %s",
+                    (int)s->info.pid, reason);
     }
     s->host.closed(s->host.opaque, s);
     s->attached = false;
@@ -124,6 +164,7 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     s->host = *host;
     s->dev = dev;
     s->unmask_fd = -1;
+    s->end_reason = "it closed the connection";
     s->context = (struct command_context) { .dev = dev, .limit = &s->limit };
     dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
     err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
@@ -263,25 +304,25 @@ static int attach(struct session *s, const struct message_request *request, stru
     struct version_caps client;
     struct version_caps ours;
     const char *field = "";
+    char reason[128];
     int err = version_parse(request->version.major, request->version.minor, request->version.json,
                             request->version.json_len, &client, &field);
 
     if (err != 0) {
-        if (log_limit_pass(s->host.limit, "session"))
-            log_warning("session", "VERSION of pid %d: %s is not valid", (int)s->info.pid, field);
+        snprintf(reason, sizeof(reason), "VERSION: %s is not valid", field);
+        log_refused(s, reason);
         return err;
     }
     our_caps(d, &ours);
     err = version_negotiate(&client, &ours, &s->info.caps);
-    if (err != 0 && log_limit_pass(s->host.limit, "session"))
-        log_warning("session", "VERSION of pid %d: protocol %u.%u is not supported",
-                    (int)s->info.pid, client.major, client.minor);
-    if (err != 0)
+    if (err != 0) {
+        snprintf(reason, sizeof(reason), "VERSION: protocol %u.%u is not supported", client.major,
+                 client.minor);
+        log_refused(s, reason);
         return err;
+    }
     if (!s->host.attach(s->host.opaque, s)) {
-        if (log_limit_pass(s->host.limit, "session"))
-            log_warning("session", "pid %d turned away: another client is attached",
-                        (int)s->info.pid);
+        log_refused(s, "another client is attached");
         return -EBUSY;
     }
     s->attached = true;
@@ -294,10 +335,7 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
     stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
-    if (log_limit_pass(s->host.limit, "session"))
-        log_info("session", "client pid %d uid %d attached: protocol %u.%u, profile %s",
-                 (int)s->info.pid, (int)s->info.uid, s->info.caps.major, s->info.caps.minor,
-                 client_profile_name(s->info.profile));
+    log_attached(s);
     return write_version(reply, &s->info.caps);
 }
 
@@ -456,9 +494,10 @@ static bool handle_received(struct session *s)
         return false;
     if (n < 0) {
         if (log_limit_pass(&s->limit, "session"))
-            log_warning("session",
-                        "pid %d: the stream is out of step: bad size or type in a header",
-                        (int)s->info.pid);
+            log_event(LOG_EVENT_CLIENT_OUT_OF_STEP,
+                      LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid)), LOG_LEVEL_WARNING,
+                      "session", "pid %d: the stream is out of step: bad size or type in a header",
+                      (int)s->info.pid);
         session_close(s, "a message that is none");
         return false;
     }
@@ -483,7 +522,7 @@ static void on_socket(void *arg, int events)
     if (n > 0)
         handle_received(s);
     else if (n == -ENOTCONN)
-        session_close(s, "it closed the connection");
+        session_close(s, s->end_reason);
     else if (n < 0)
         session_close(s, strerror(-n));
 }
@@ -502,4 +541,18 @@ bool session_finished(struct session *s)
         on_socket(s, UV_READABLE);
     session_close(s, "it closed the connection");
     return true;
+}
+
+void session_finish(struct session *s, int64_t deadline, const char *reason)
+{
+    /* What it has sent can still be read, and then comes its end. */
+    shutdown(stream_fd(s->stream), SHUT_RD);
+    s->finishing = true;
+    s->end_reason = reason;
+    while (!s->closing) {
+        if (s->blocked && peer_wait(stream_fd(s->stream), POLLOUT, -1, deadline) != 0)
+            break;
+        on_socket(s, UV_READABLE);
+    }
+    session_close(s, reason);
 }

@@ -50,6 +50,12 @@ void session_close(struct session *s, const char *reason);
  */
 bool session_finished(struct session *s);
 
+/*
+ * The end has come: answers what the client has sent so far, waiting until deadline (a
+ * peer_deadline) for it to take the answers, and closes the session.
+ */
+void session_finish(struct session *s, int64_t deadline, const char *reason);
+
 void session_info(const struct session *s, struct client_info *out);
 
 /* For struct dma_messenger. */

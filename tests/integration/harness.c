@@ -58,19 +58,30 @@ static void write_file(const char *path, const char *text)
     ck_assert_int_eq(fclose(f), 0);
 }
 
-static void run_server(const struct server *s, const char *config, int log)
+void server_exec(const struct server *s, const char *const *argv)
 {
     const char *program = getenv("VFIO_USERD");
-    const char *argv[] = { "vfio-userd", "--socket-path",
-                           s->socket,    "--control-path",
-                           s->control,   "--log-level",
-                           "debug",      config != NULL ? "--config" : NULL,
-                           config,       NULL };
+    int log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
-    if (program == NULL || dup2(log, STDERR_FILENO) < 0)
+    if (s->log_fd >= 0)
+        log = s->log_fd;
+    if (program == NULL || log < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(126);
     execv(program, (char **)(uintptr_t)argv);
     _exit(127);
+}
+
+/* arg: the description's path, or NULL. */
+static void run_usual(const struct server *s, void *arg)
+{
+    const char *config = arg;
+    const char *const argv[] = { "vfio-userd", "--socket-path",
+                                 s->socket,    "--control-path",
+                                 s->control,   "--log-level",
+                                 "debug",      config != NULL ? "--config" : NULL,
+                                 config,       NULL };
+
+    server_exec(s, argv);
 }
 
 static bool answers(const char *path)
@@ -87,6 +98,7 @@ static bool answers(const char *path)
 
 static void make_dir(struct server *s)
 {
+    s->log_fd = -1;
     strcpy(s->dir, "/tmp/vfio-userd-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(s->dir));
     snprintf(s->socket, sizeof(s->socket), "%s/device.sock", s->dir);
@@ -94,7 +106,23 @@ static void make_dir(struct server *s)
     snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
 }
 
-static void start(struct server *s, const char *description, int log_fd)
+static void fork_server(struct server *s, void (*run)(const struct server *s, void *arg), void *arg)
+{
+    s->pid = fork();
+    ck_assert_int_ge(s->pid, 0);
+    if (s->pid == 0) {
+        run(s, arg);
+        _exit(126);
+    }
+}
+
+void server_fork(struct server *s, void (*run)(const struct server *s, void *arg), void *arg)
+{
+    make_dir(s);
+    fork_server(s, run, arg);
+}
+
+static void start(struct server *s, const char *description)
 {
     char config[96];
     int64_t until = now_ms() + START_MS;
@@ -102,10 +130,7 @@ static void start(struct server *s, const char *description, int log_fd)
     snprintf(config, sizeof(config), "%s/config.json", s->dir);
     if (description != NULL)
         write_file(config, description);
-    s->pid = fork();
-    ck_assert_int_ge(s->pid, 0);
-    if (s->pid == 0)
-        run_server(s, description != NULL ? config : NULL, log_fd);
+    fork_server(s, run_usual, description != NULL ? config : NULL);
     while (!answers(s->control)) {
         ck_assert_msg(now_ms() < until, "the server did not start; see %s", s->log);
         ck_assert_msg(waitpid(s->pid, NULL, WNOHANG) == 0, "the server ended; see %s", s->log);
@@ -116,19 +141,14 @@ static void start(struct server *s, const char *description, int log_fd)
 void server_start_logging(struct server *s, const char *description, int log_fd)
 {
     make_dir(s);
-    write_file(s->log, "");
-    start(s, description, log_fd);
+    s->log_fd = log_fd;
+    start(s, description);
 }
 
 void server_start(struct server *s, const char *description)
 {
-    int log;
-
     make_dir(s);
-    log = open(s->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    ck_assert_int_ge(log, 0);
-    start(s, description, log);
-    close(log);
+    start(s, description);
 }
 
 static char *read_log(const struct server *s)
@@ -152,7 +172,7 @@ bool server_log_has(const struct server *s, const char *text)
     return found;
 }
 
-static void remove_dir(const struct server *s)
+void server_remove(const struct server *s)
 {
     static const char *const files[] = { "device.sock", "control.sock", "log", "config.json" };
     char path[128];
@@ -164,31 +184,37 @@ static void remove_dir(const struct server *s)
     ck_assert_msg(rmdir(s->dir) == 0, "%s is not empty", s->dir);
 }
 
-void server_stop(struct server *s)
+int server_wait(const struct server *s)
 {
     int64_t until = now_ms() + STOP_MS;
-    struct stat st;
     int status = 0;
     char *log;
 
-    ck_assert_int_eq(kill(s->pid, SIGTERM), 0);
     while (waitpid(s->pid, &status, WNOHANG) == 0) {
         if (now_ms() > until) {
             kill(s->pid, SIGKILL);
             waitpid(s->pid, &status, 0);
-            ck_abort_msg("the server ignored SIGTERM; see %s", s->log);
+            ck_abort_msg("the server does not end; see %s", s->log);
         }
         sleep_ms(2);
     }
     log = read_log(s);
-    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0,
-                  "the server ended with status 0x%x:\n%s", status, log);
     ck_assert_msg(strstr(log, "Sanitizer") == NULL && strstr(log, "runtime error") == NULL,
                   "a sanitizer spoke:\n%s", log);
+    ck_assert_msg(WIFEXITED(status), "the server ended with status 0x%x:\n%s", status, log);
     free(log);
+    return WEXITSTATUS(status);
+}
+
+void server_stop(struct server *s)
+{
+    struct stat st;
+
+    ck_assert_int_eq(kill(s->pid, SIGTERM), 0);
+    ck_assert_int_eq(server_wait(s), 0);
     ck_assert_msg(stat(s->socket, &st) != 0 && stat(s->control, &st) != 0,
                   "the server left a socket behind");
-    remove_dir(s);
+    server_remove(s);
 }
 
 unsigned server_fds(const struct server *s)

@@ -20,6 +20,7 @@ struct server {
     char socket[96];
     char control[96];
     char log[96];
+    int log_fd; /* -1: log is */
 };
 
 /*
@@ -30,6 +31,21 @@ void server_start(struct server *s, const char *description);
 
 /* The same, with standard error going to log_fd. */
 void server_start_logging(struct server *s, const char *description, int log_fd);
+
+/*
+ * For a server that is started in another way: makes the directory and forks. run, in the child,
+ * does what is special and ends with server_exec. Nothing is waited for.
+ */
+void server_fork(struct server *s, void (*run)(const struct server *s, void *arg), void *arg);
+
+/* In the child: becomes $VFIO_USERD with these arguments, NULL at the end; stderr is its log. */
+_Noreturn void server_exec(const struct server *s, const char *const *argv);
+
+/* The exit status of a server that ends within 2 s, with no sanitizer's word in its log. */
+int server_wait(const struct server *s);
+
+/* Removes the directory, and sockets in it that are the test's own. */
+void server_remove(const struct server *s);
 
 /* SIGTERM, exit status 0 within 2 s, a clean log; removes the directory. */
 void server_stop(struct server *s);

@@ -45,6 +45,23 @@ tests_integration_test_limits_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_limits_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_limits_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_stop
+TESTS += tests/integration/test_stop
+tests_integration_test_stop_SOURCES = tests/integration/test_stop.c $(INTEGRATION_HARNESS)
+tests_integration_test_stop_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_stop_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_stop_LDADD = $(TEST_LIBS)
+
+# Needs libsystemd in the daemon.
+if HAVE_LIBSYSTEMD
+check_PROGRAMS += tests/integration/test_service
+TESTS += tests/integration/test_service
+endif
+tests_integration_test_service_SOURCES = tests/integration/test_service.c $(INTEGRATION_HARNESS)
+tests_integration_test_service_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_service_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_service_LDADD = $(TEST_LIBS)
+
 TESTS += tests/integration/test_cli.sh tests/integration/test_walk.sh
 
 EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh tests/integration/test_walk.sh \

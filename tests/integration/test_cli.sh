@@ -32,7 +32,7 @@ description() {
 expect 0 '^Usage: vfio-userd' 'help' "$VFIO_USERD" --help
 expect 0 '^vfio-userd [0-9]' 'version' "$VFIO_USERD" --version
 expect 0 '"features"' 'capabilities' "$VFIO_USERD" --print-capabilities
-expect 2 'one of --socket-path and --fd is needed' 'no socket' "$VFIO_USERD"
+expect 2 'one of --instance, --socket-path and --fd is needed' 'no socket' "$VFIO_USERD"
 expect 2 'exclude each other' 'two sockets' "$VFIO_USERD" --socket-path "$dir/s" --fd 0
 expect 2 'not -1' 'fd -1' "$VFIO_USERD" --fd -1
 expect 2 'no open socket' 'fd that is none' "$VFIO_USERD" --fd 77
@@ -56,19 +56,19 @@ description area '{ "bar1": { "size": "8K", "mmap": [["4K", "8K"]] } }'
 description odd '{ "bar1": { "size": "12K" } }'
 expect 0 'good.json: valid' 'good description' "$VFIO_USERD" --check-config --config "$dir/good.json"
 expect 0 '^00: 34 12 ef be' 'dump of it' "$VFIO_USERD" --dump-config --config "$dir/good.json"
-expect 1 'unknown.json: pci.vendro: unknown key' 'unknown key' "$VFIO_USERD" --check-config \
+expect 78 'unknown.json: pci.vendro: unknown key' 'unknown key' "$VFIO_USERD" --check-config \
     --config "$dir/unknown.json"
-expect 1 'overlap.json: pci.capabilities\[1\].offset: overlaps' 'overlap' "$VFIO_USERD" \
+expect 78 'overlap.json: pci.capabilities\[1\].offset: overlaps' 'overlap' "$VFIO_USERD" \
     --check-config --config "$dir/overlap.json"
-expect 1 'syntax.json: line 2, column ' 'syntax' "$VFIO_USERD" --check-config \
+expect 78 'syntax.json: line 2, column ' 'syntax' "$VFIO_USERD" --check-config \
     --config "$dir/syntax.json"
-expect 1 'area.json: bar1.mmap\[0\]: ends beyond' 'area' "$VFIO_USERD" --check-config \
+expect 78 'area.json: bar1.mmap\[0\]: ends beyond' 'area' "$VFIO_USERD" --check-config \
     --config "$dir/area.json"
 expect 0 'not a power of two: QEMU refuses' 'odd size' "$VFIO_USERD" --check-config \
     --config "$dir/odd.json"
-expect 1 'none.json: No such file' 'no description' "$VFIO_USERD" --check-config \
+expect 78 'none.json: No such file' 'no description' "$VFIO_USERD" --check-config \
     --config "$dir/none.json"
-expect 1 'unknown key' 'nothing starts' "$VFIO_USERD" --socket-path "$dir/s" \
+expect 78 'unknown key' 'nothing starts' "$VFIO_USERD" --socket-path "$dir/s" \
     --config "$dir/unknown.json"
 
 # lspci decodes what we dump

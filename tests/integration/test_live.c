@@ -319,52 +319,6 @@ START_TEST(test_connected_fd)
 }
 END_TEST
 
-/* SIGTERM beside a client: what it asked before is answered, its socket is closed. */
-START_TEST(test_sigterm_with_a_client)
-{
-    uint8_t wire[16];
-    uint8_t rest[16];
-    struct server s;
-    struct client *c;
-    int sock;
-
-    server_start(&s, NULL);
-    c = server_connect(&s);
-    sock = stream_fd(client_stream(c));
-    message_encode_header(wire, 5, VFIO_USER_DEVICE_RESET, sizeof(wire), 0, 0);
-    ck_assert_int_eq(send(sock, wire, sizeof(wire), MSG_NOSIGNAL), (int)sizeof(wire));
-    ck_assert_uint_eq(receive(sock, wire), 16);
-    server_stop(&s);
-    ck_assert_int_eq(recv(sock, rest, sizeof(rest), 0), 0);
-    client_free(c);
-}
-END_TEST
-
-#ifdef HAVE_LIBSYSTEMD
-/* Told when both sockets answer, and when the end begins. */
-START_TEST(test_service_manager)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    char text[64] = "";
-    struct server s;
-
-    snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/vfio-userd-notify.%d", (int)getpid());
-    ck_assert_int_eq(bind(manager, (const struct sockaddr *)&addr, sizeof(addr)), 0);
-    setenv("NOTIFY_SOCKET", addr.sun_path, 1); /* of this test's own process */
-    server_start(&s, NULL);
-    ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, 0), 0);
-    ck_assert_str_eq(text, "READY=1");
-    server_stop(&s);
-    memset(text, 0, sizeof(text));
-    ck_assert_int_gt(recv(manager, text, sizeof(text) - 1, MSG_DONTWAIT), 0);
-    ck_assert_str_eq(text, "STOPPING=1");
-    unlink(addr.sun_path);
-    close(manager);
-}
-END_TEST
-#endif
-
 /* Nothing to do, nothing done: no wake-up, with and without a client. */
 START_TEST(test_idle)
 {
@@ -395,10 +349,6 @@ int main(void)
     tcase_add_test(tcase, test_posted_and_bundled_writes);
     tcase_add_test(tcase, test_last_words);
     tcase_add_test(tcase, test_connected_fd);
-    tcase_add_test(tcase, test_sigterm_with_a_client);
-#ifdef HAVE_LIBSYSTEMD
-    tcase_add_test(tcase, test_service_manager);
-#endif
     tcase_add_test(tcase, test_idle);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -181,6 +183,115 @@ START_TEST(limits_are_apart)
 }
 END_TEST
 
+/* What a writer gets, kept. */
+static struct {
+    struct log_record record;
+    char text[256];
+    char fields[256]; /* NAME=VALUE; … */
+    unsigned calls;
+} written;
+
+static void keep(void *opaque, const struct log_record *record)
+{
+    ck_assert_ptr_eq(opaque, &written);
+    written.record = *record;
+    written.calls++;
+    snprintf(written.text, sizeof(written.text), "%s", record->text);
+    written.fields[0] = '\0';
+    for (const struct log_field *f = record->fields; f != NULL && f->name != NULL; f++) {
+        char *end = written.fields + strlen(written.fields);
+        size_t room = sizeof(written.fields) - strlen(written.fields);
+
+        if (f->text != NULL)
+            snprintf(end, room, "%s=%s;", f->name, f->text);
+        else
+            snprintf(end, room, "%s=%lld;", f->name, (long long)f->number);
+    }
+}
+
+START_TEST(a_writer_gets_lines_instead)
+{
+    capture();
+    log_set_writer(keep, &written);
+    log_warning("m", "a\nb %d", 1);
+    ck_assert_uint_eq(written.calls, 1);
+    ck_assert_int_eq(written.record.level, LOG_LEVEL_WARNING);
+    ck_assert_str_eq(written.record.module, "m");
+    ck_assert_str_eq(written.text, "a\\x0ab 1");
+    ck_assert_int_eq(written.record.event, LOG_EVENT_NONE);
+    ck_assert_str_eq(written.fields, "");
+    log_debug("m", "below the level");
+    ck_assert_uint_eq(written.calls, 1);
+    ck_assert_str_eq(captured(), "");
+    log_set_writer(NULL, NULL);
+    log_info("m", "back");
+    ck_assert_uint_eq(written.calls, 1);
+    ck_assert_str_eq(captured(), "m: back\n");
+}
+END_TEST
+
+START_TEST(events_have_fields)
+{
+    log_set_writer(keep, &written);
+    log_event(LOG_EVENT_CLIENT_REFUSED,
+              LOG_FIELDS(LOG_NUMBER("CLIENT_PID", 4294967297), LOG_TEXT("REASON", "a reason")),
+              LOG_LEVEL_ERR, "m", "no %s", "way");
+    ck_assert_int_eq(written.record.event, LOG_EVENT_CLIENT_REFUSED);
+    ck_assert_int_eq(written.record.level, LOG_LEVEL_ERR);
+    ck_assert_str_eq(written.text, "no way");
+    ck_assert_str_eq(written.fields, "CLIENT_PID=4294967297;REASON=a reason;");
+    log_event(LOG_EVENT_OUT_OF_FDS, NULL, LOG_LEVEL_INFO, "m", "none");
+    ck_assert_int_eq(written.record.event, LOG_EVENT_OUT_OF_FDS);
+    ck_assert_str_eq(written.fields, "");
+    log_set_writer(NULL, NULL);
+    capture();
+    log_event(LOG_EVENT_OUT_OF_FDS, LOG_FIELDS(LOG_NUMBER("N", 1)), LOG_LEVEL_INFO, "m", "plain");
+    ck_assert_str_eq(captured(), "m: plain\n"); /* on a terminal, the text alone */
+}
+END_TEST
+
+START_TEST(a_limit_holds_for_its_lines)
+{
+    struct log_limit limit = { 0 };
+
+    capture();
+    for (unsigned i = 0; i < 3 * LOG_LIMIT_BURST; i++)
+        log_limited(&limit, LOG_LEVEL_WARNING, "peer", "line %u", i);
+    ck_assert_uint_eq(count_lines(captured()), LOG_LIMIT_BURST);
+    ck_assert_ptr_nonnull(strstr(text, "peer: line 9\n"));
+}
+END_TEST
+
+/* The catalog explains every event, once, and no other. */
+START_TEST(the_catalog_has_all_events)
+{
+    char path[4096];
+    char line[256];
+    unsigned seen[LOG_EVENT_COUNT] = { 0 };
+    unsigned entries = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "%s/units/vfio-userd.catalog", getenv("top_srcdir"));
+    file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fgets(line, sizeof(line), file) != NULL) {
+        if (strncmp(line, "-- ", 3) != 0)
+            continue;
+        entries++;
+        line[strcspn(line, "\n")] = '\0';
+        for (int e = LOG_EVENT_NONE + 1; e < LOG_EVENT_COUNT; e++)
+            seen[e] += strcmp(line + 3, log_event_id((enum log_event)e)) == 0;
+    }
+    fclose(file);
+    ck_assert_ptr_null(log_event_id(LOG_EVENT_NONE));
+    ck_assert_uint_eq(entries, LOG_EVENT_COUNT - 1);
+    for (int e = LOG_EVENT_NONE + 1; e < LOG_EVENT_COUNT; e++) {
+        ck_assert_uint_eq(strlen(log_event_id((enum log_event)e)), 32);
+        ck_assert_msg(seen[e] == 1, "event %d stands %u times in the catalog", e, seen[e]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -192,6 +303,10 @@ int main(void)
         a_full_log_is_no_trouble,
         lines_of_a_peer_are_limited,
         limits_are_apart,
+        a_writer_gets_lines_instead,
+        events_have_fields,
+        a_limit_holds_for_its_lines,
+        the_catalog_has_all_events,
     };
 
     return fake_run("log", tests, ARRAY_SIZE(tests), NULL, 0);
