@@ -50,3 +50,17 @@ daemon/control/description.varlink.h: daemon/control/io.vfiouserd.Device.varlink
 	    $(srcdir)/daemon/control/io.vfiouserd.Device.varlink; \
 	  echo '    ;'; } > $@.tmp && mv $@.tmp $@
 daemon/control/libdaemon_a-methods.$(OBJEXT): daemon/control/description.varlink.h
+
+# The man pages. Their date is that of the source, so that a build can be repeated.
+man_MANS = daemon/vfio-userd.8 daemon/vfio-userd.json.5
+EXTRA_DIST += daemon/vfio-userd.8.in daemon/vfio-userd.json.5.in
+CLEANFILES += $(man_MANS)
+MAN_DATE = LC_ALL=C date -u -d "@$${SOURCE_DATE_EPOCH:-$$(date -r $$in +%s)}" '+%B %-d, %Y'
+daemon/vfio-userd.8: daemon/vfio-userd.8.in
+daemon/vfio-userd.json.5: daemon/vfio-userd.json.5.in
+$(man_MANS): Makefile
+	$(AM_V_GEN)$(MKDIR_P) daemon && in='$(srcdir)/$@.in' && date=$$($(MAN_DATE)) && \
+	  $(SED) -e "s|@date[@]|$$date|" -e 's|@VERSION[@]|$(PACKAGE_VERSION)|' \
+	    -e 's|@sysconfdir[@]|$(sysconfdir)|g' -e 's|@runstatedir[@]|$(runstatedir)|g' \
+	    -e 's|@bindir[@]|$(bindir)|g' -e 's|@datadir[@]|$(datadir)|g' \
+	    -e 's|@docdir[@]|$(docdir)|g' $$in > $@.tmp && mv $@.tmp $@

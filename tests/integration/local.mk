@@ -62,9 +62,10 @@ tests_integration_test_service_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_service_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_service_LDADD = $(TEST_LIBS)
 
-TESTS += tests/integration/test_cli.sh tests/integration/test_walk.sh
+TESTS += tests/integration/test_cli.sh tests/integration/test_man.sh tests/integration/test_walk.sh
 
-EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh tests/integration/test_walk.sh \
+EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh \
+	tests/integration/test_man.sh tests/integration/test_walk.sh \
 	tests/integration/replay/cloud-hypervisor.txt \
 	tests/integration/replay/libvfio-user.txt \
 	tests/integration/replay/qemu.txt
