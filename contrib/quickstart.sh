@@ -7,7 +7,8 @@
 #
 # Installs what the build needs (with apt, only what is missing), builds in build-quickstart/, starts
 # the daemon, drives its device with vfu-client, looks at it with lspci and vfuctl, and stops it.
-# Nothing is installed but Debian's packages, and no process is left behind.
+# Nothing is installed but Debian's packages, and no process is left behind. To install it for use,
+# configure with --prefix=/usr: see "Building" and "As a service" in README.md.
 set -euo pipefail
 
 packages=(build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev
@@ -180,3 +181,4 @@ look
 interrupt
 stop_daemon
 say "Done in $SECONDS s. The programs are in $build_dir: vfio-userd, vfuctl and vfu-client."
+echo "To install them, with the systemd units: there, ../configure --prefix=/usr && make install"
