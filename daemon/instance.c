@@ -11,6 +11,8 @@
 
 #define FOLDER_MODE 0755
 
+#define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
 static const char *folder(const char *variable, const char *otherwise)
 {
     const char *value = getenv(variable);
@@ -24,11 +26,7 @@ static int check_name(const char *name)
         return -EINVAL;
     if (strlen(name) >= INSTANCE_NAME_BYTES)
         return -ENAMETOOLONG;
-    for (; *name != '\0'; name++) {
-        if (*name == '/' || (unsigned char)*name < 0x20 || *name == 0x7f)
-            return -EINVAL;
-    }
-    return 0;
+    return name[strspn(name, NAME_CHARACTERS)] == '\0' ? 0 : -EINVAL;
 }
 
 /* Returns whether it fits. */

@@ -24,8 +24,8 @@ struct instance {
 };
 
 /*
- * Returns 0; -EINVAL: name is empty, begins with a dot, or has a slash or a control character in
- * it; -ENAMETOOLONG.
+ * Returns 0; -EINVAL: name is empty, begins with a dot, or has a character that is no letter,
+ * digit, underscore, hyphen or dot; -ENAMETOOLONG.
  */
 int instance_init(struct instance *i, const char *name);
 

@@ -170,7 +170,8 @@ static int parse_options(int argc, char **argv, struct options *o)
     if (optind < argc)
         return bad_usage("takes options only, not ", argv[optind]);
     if (o->instance != NULL && instance_init(&o->place, o->instance) != 0)
-        return bad_usage("--instance takes a name for files, not ", o->instance);
+        return bad_usage("--instance takes a name of letters, digits, _, - and ., not ",
+                         o->instance);
     if (o->instance != NULL && o->config == NULL) {
         o->config = o->place.config;
         o->config_optional = true;

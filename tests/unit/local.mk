@@ -77,6 +77,20 @@ tests_unit_test_log_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_log_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_log_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_instance
+TESTS += tests/unit/test_instance
+tests_unit_test_instance_SOURCES = tests/unit/test_instance.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_instance_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_instance_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_instance_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_heartbeat
+TESTS += tests/unit/test_heartbeat
+tests_unit_test_heartbeat_SOURCES = tests/unit/test_heartbeat.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_heartbeat_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_heartbeat_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_heartbeat_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_notifier
 TESTS += tests/unit/test_notifier
 tests_unit_test_notifier_SOURCES = tests/unit/test_notifier.c tests/unit/fakes.c tests/unit/fakes.h
