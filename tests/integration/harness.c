@@ -136,6 +136,8 @@ static void start(struct server *s, const char *description)
         ck_assert_msg(waitpid(s->pid, NULL, WNOHANG) == 0, "the server ended; see %s", s->log);
         sleep_ms(5);
     }
+    /* It listens, and may not have opened all that it keeps: it has when it answers. */
+    server_status_call(s);
 }
 
 void server_start_logging(struct server *s, const char *description, int log_fd)
