@@ -303,6 +303,7 @@ static int attach(struct session *s, const struct message_request *request, stru
     const struct device_description *d = device_description(s->dev);
     struct version_caps client;
     struct version_caps ours;
+    struct version_caps agreed;
     const char *field = "";
     char reason[128];
     int err = version_parse(request->version.major, request->version.minor, request->version.json,
@@ -314,7 +315,7 @@ static int attach(struct session *s, const struct message_request *request, stru
         return err;
     }
     our_caps(d, &ours);
-    err = version_negotiate(&client, &ours, &s->info.caps);
+    err = version_negotiate(&client, &ours, &agreed);
     if (err != 0) {
         snprintf(reason, sizeof(reason), "VERSION: protocol %u.%u is not supported", client.major,
                  client.minor);
@@ -331,12 +332,13 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->context.profile = s->info.profile;
     if (s->info.profile == PROFILE_QEMU)
         s->dma.shape = DMA_SHAPE_UNKNOWN;
+    s->info.caps = agreed;
     /* What the client takes from us is its own word, not the lesser of both. */
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
     stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
     log_attached(s);
-    return write_version(reply, &s->info.caps);
+    return write_version(reply, &agreed);
 }
 
 /* The first message. Returns whether the session goes on. */
