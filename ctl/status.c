@@ -47,14 +47,16 @@ static void format_size(long long bytes, char *out, size_t size)
 static void print_client(struct json_object *client)
 {
     char since[64];
+    char uid[24] = "unknown";
 
     if (client == NULL) {
         puts("client       none");
         return;
     }
     format_time(ctl_int(client, "since"), since, sizeof(since));
-    printf("client       pid %lld, uid %lld, since %s\n", ctl_int(client, "pid"),
-           ctl_int(client, "uid"), since);
+    if (ctl_get(client, "uid") != NULL)
+        snprintf(uid, sizeof(uid), "%lld", ctl_int(client, "uid"));
+    printf("client       pid %lld, uid %s, since %s\n", ctl_int(client, "pid"), uid, since);
     printf("             protocol %s, profile %s, %lld requests, %lld errors\n",
            ctl_string(client, "protocol"), ctl_string(client, "profile"),
            ctl_int(client, "requests"), ctl_int(client, "errors"));

@@ -6,6 +6,7 @@
 #ifndef VFIO_USERD_CLIENT_INFO_H
 #define VFIO_USERD_CLIENT_INFO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -13,8 +14,9 @@
 #include "version.h"
 
 struct client_info {
-    pid_t pid; /* by SO_PEERCRED, when it connected; 0 where unknown */
+    pid_t pid; /* when it connected; 0 where unknown */
     uid_t uid;
+    bool uid_known;              /* false: our user namespace has no uid for it */
     int64_t since;               /* ns since the Epoch */
     enum client_profile profile; /* never PROFILE_AUTO */
     struct version_caps caps;    /* as negotiated */

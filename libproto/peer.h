@@ -1,13 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For programs that call a server and wait: connecting to a UNIX socket, and waiting for it with a
- * deadline. Knows no protocol.
+ * The other end of a UNIX socket: who it is; and for programs that call a server and wait,
+ * connecting to it, and waiting for it with a deadline. Knows no protocol.
  */
 #ifndef VFIO_USERD_PEER_H
 #define VFIO_USERD_PEER_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
+
+/* A process, as it was when it connected. */
+struct peer {
+    pid_t pid;      /* 0: not one of our PID namespace, or unknown */
+    uid_t uid;      /* in our user namespace */
+    bool uid_known; /* false: it has no uid there */
+};
+
+/* Who is at the other end of the connected socket fd. All is unknown where that cannot be told. */
+void peer_credentials(int fd, struct peer *out);
+
+/*
+ * Whether a user namespace has the uid; map: its /proc/PID/uid_map. A uid that a namespace does not
+ * have reads as 65534 in it, which another process may have as its own.
+ */
+bool peer_uid_is_mapped(const char *map, uid_t uid);
 
 /* Makes the address of path. Returns 0; -ENAMETOOLONG; -EINVAL: it is empty. */
 int peer_address(const char *path, struct sockaddr_un *out);

@@ -5,12 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "accept.h"
 #include "log.h"
 #include "methods.h"
+#include "peer.h"
 #include "varlink.h"
 #include "watch.h"
 
@@ -149,8 +149,7 @@ static void make_room(struct control *control)
 static int add_connection(struct control *control, int fd)
 {
     struct connection *c = calloc(1, sizeof(*c));
-    struct ucred peer = { 0 };
-    socklen_t len = sizeof(peer);
+    struct peer peer;
     int err;
 
     make_room(control);
@@ -160,7 +159,7 @@ static int add_connection(struct control *control, int fd)
         close(fd);
         return err;
     }
-    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    peer_credentials(fd, &peer);
     c->control = control;
     c->pid = peer.pid;
     err = varlink_new(fd, &c->varlink);

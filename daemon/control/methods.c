@@ -75,7 +75,7 @@ static struct json_object *client(const struct control_host *host)
     o = json_object_new_object();
     snprintf(protocol, sizeof(protocol), "%u.%u", info.caps.major, info.caps.minor);
     add_int(o, "pid", info.pid);
-    add_int(o, "uid", info.uid);
+    add(o, "uid", info.uid_known ? json_object_new_int64(info.uid) : NULL);
     add_int(o, "since", info.since);
     add_string(o, "profile", client_profile_name(info.profile));
     add_string(o, "protocol", protocol);

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "commands.h"
@@ -143,8 +142,7 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
                 struct session **out)
 {
     struct session *s = calloc(1, sizeof(*s));
-    struct ucred peer = { 0 };
-    socklen_t len = sizeof(peer);
+    struct peer peer;
     int err;
 
     if (s == NULL) {
@@ -156,10 +154,10 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
         free(s);
         return err;
     }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0) {
-        s->info.pid = peer.pid;
-        s->info.uid = peer.uid;
-    }
+    peer_credentials(fd, &peer);
+    s->info.pid = peer.pid;
+    s->info.uid = peer.uid;
+    s->info.uid_known = peer.uid_known;
     s->loop = loop;
     s->host = *host;
     s->dev = dev;
@@ -295,6 +293,19 @@ static int write_version(struct reply *reply, const struct version_caps *caps)
     }
     free(json);
     return payload != NULL ? 0 : -ENOMEM;
+}
+
+static void log_attached(struct session *s)
+{
+    char uid[16] = "unknown";
+
+    if (!log_limit_pass(s->host.limit, "session"))
+        return;
+    if (s->info.uid_known)
+        snprintf(uid, sizeof(uid), "%u", s->info.uid);
+    log_info("session", "client pid %d uid %s attached: protocol %u.%u, profile %s",
+             (int)s->info.pid, uid, s->info.caps.major, s->info.caps.minor,
+             client_profile_name(s->info.profile));
 }
 
 /* Becomes the client, or says why not. On success *reply is written. */

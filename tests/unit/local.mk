@@ -99,10 +99,11 @@ tests_unit_test_notifier_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_notifier_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_message tests/unit/test_version tests/unit/test_stream \
-	tests/unit/test_stream_send tests/unit/test_client tests/unit/test_varlink
+	tests/unit/test_stream_send tests/unit/test_client tests/unit/test_varlink \
+	tests/unit/test_peer
 TESTS += tests/unit/test_message tests/unit/test_version tests/unit/test_stream \
 	tests/unit/test_stream_send tests/unit/test_client tests/unit/test_varlink \
-	tests/unit/test_headers.sh
+	tests/unit/test_peer tests/unit/test_headers.sh
 EXTRA_DIST += tests/unit/test_headers.sh
 
 tests_unit_test_message_SOURCES = tests/unit/test_message.c
@@ -134,3 +135,8 @@ tests_unit_test_varlink_SOURCES = tests/unit/test_varlink.c
 tests_unit_test_varlink_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_varlink_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_varlink_LDADD = $(TEST_LIBS)
+
+tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
+tests_unit_test_peer_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_peer_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_peer_LDADD = $(TEST_LIBS)

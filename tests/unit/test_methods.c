@@ -146,6 +146,7 @@ static void use_device(struct daemon_parts *p)
     p->attached = true;
     p->client = (struct client_info) { .pid = 4321,
                                        .uid = 107,
+                                       .uid_known = true,
                                        .since = FAKE_START_TIME,
                                        .profile = PROFILE_QEMU,
                                        .caps = { .minor = 1, .max_data_xfer_size = 1 << 20 },
@@ -192,6 +193,11 @@ START_TEST(status_of_a_device_in_use)
     expect_string(reply, "power", "D3hot");
     expect_string(reply, "interrupts.mode", "msi");
     expect_bool(reply, "interrupts.level", false);
+    json_object_put(reply);
+    p.client.uid_known = false;
+    reply = call(&p, DEVICE ".GetStatus", NULL);
+    ck_assert_ptr_null(at(reply, "client.uid"));
+    expect_int(reply, "client.pid", 4321);
     json_object_put(reply);
     parts_fini(&p);
 }
