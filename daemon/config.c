@@ -14,6 +14,7 @@
 #include "config_json.h"
 #include "device/pci.h"
 #include "device/timer.h"
+#include "log.h"
 
 #define FILE_MAX_BYTES (1u << 20)
 #define PAGE_BYTES     4096u
@@ -366,6 +367,17 @@ static int root_profile(struct place *p, struct json_object *value, void *into)
     return place_refuse(p, "must be one of auto, strict, qemu, cloud-hypervisor");
 }
 
+static int root_log_level(struct place *p, struct json_object *value, void *into)
+{
+    enum log_level level;
+
+    if (!json_object_is_type(value, json_type_string) ||
+        log_level_parse(json_object_get_string(value), &level) != 0)
+        return place_refuse(p, "must be one of err, warning, info, debug");
+    ((struct device_description *)into)->log_level = level;
+    return 0;
+}
+
 static const struct key root_keys[] = {
     { "model", root_model },
     { "pci", root_pci },
@@ -373,6 +385,7 @@ static const struct key root_keys[] = {
     { "limits", root_limits },
     { "dma_on_irq", root_dma_on_irq },
     { "profile", root_profile },
+    { "log_level", root_log_level },
     { NULL, NULL },
 };
 

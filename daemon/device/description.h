@@ -86,6 +86,7 @@ struct device_description {
     } limits;
     bool dma_on_irq; /* the self-test DMA */
     enum client_profile profile;
+    int log_level; /* as in syslog; 0: not given */
 };
 
 /* The device that runs when there is no description: see device.md's table in the README. */

@@ -44,6 +44,7 @@ static void expect_default(const struct device_description *d)
     ck_assert_uint_eq(d->limits.max_data_xfer_size, 1 << 20);
     ck_assert(!d->dma_on_irq);
     ck_assert_int_eq(d->profile, PROFILE_AUTO);
+    ck_assert_int_eq(d->log_level, 0);
 }
 
 START_TEST(nothing_said_is_the_default)
@@ -120,7 +121,7 @@ START_TEST(every_key_has_its_place)
         " \"data\": \"01\"}]},"
         " \"bar1\": {\"size\": \"2G\", \"mmap\": [], \"clear_on_reset\": true},"
         " \"limits\": {\"max_dma_maps\": 1, \"max_msg_fds\": 16, \"max_data_xfer_size\": \"16M\"},"
-        " \"dma_on_irq\": true, \"profile\": \"cloud-hypervisor\"}";
+        " \"dma_on_irq\": true, \"profile\": \"cloud-hypervisor\", \"log_level\": \"warning\"}";
     struct device_description d;
 
     parse(text, &d);
@@ -148,6 +149,7 @@ START_TEST(every_key_has_its_place)
     ck_assert_uint_eq(d.limits.max_data_xfer_size, 16 << 20);
     ck_assert(d.dma_on_irq);
     ck_assert_int_eq(d.profile, PROFILE_CLOUD_HYPERVISOR);
+    ck_assert_int_eq(d.log_level, 4);
     description_fini(&d);
 }
 END_TEST
@@ -209,6 +211,8 @@ static const struct {
     { "{\"pci\": 1}", "pci: must be an object" },
     { "{\"bar1\": null}", "bar1: must be an object" },
     { "{\"limits\": []}", "limits: must be an object" },
+    { "{\"log_level\": \"loud\"}", "log_level: must be one of err, warning, info, debug" },
+    { "{\"log_level\": 7}", "log_level: must be one of err, warning, info, debug" },
     { "{\"dma_on_irq\": 1}", "dma_on_irq: " BOOLEAN },
     { "{\"profile\": \"xen\"}", "profile: must be one of auto, strict, qemu, cloud-hypervisor" },
     { "{\"profile\": null}", "profile: must be one of auto, strict, qemu, cloud-hypervisor" },
