@@ -496,6 +496,51 @@ int config_load(const char *file, struct device_description *out, struct config_
     return err;
 }
 
+/* The objects in the root, and what their keys are looked up in. */
+static const struct object {
+    const char *name;
+    const struct key *keys;
+} objects[] = {
+    { "pci", pci_keys },
+    { "bar1", bar1_keys },
+    { "limits", limit_keys },
+};
+
+static bool is_object(const char *name)
+{
+    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++) {
+        if (strcmp(name, objects[i].name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void visit_keys(const char *above, const struct key *keys, config_key_fn visit, void *opaque)
+{
+    char path[PLACE_PATH_BYTES];
+
+    for (; keys->name != NULL; keys++) {
+        snprintf(path, sizeof(path), "%s.%s", above, keys->name);
+        visit(opaque, path);
+    }
+}
+
+void config_each_key(config_key_fn visit, void *opaque)
+{
+    char above[64];
+
+    for (const struct key *key = root_keys; key->name != NULL; key++) {
+        if (!is_object(key->name))
+            visit(opaque, key->name);
+    }
+    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
+        visit_keys(objects[i].name, objects[i].keys, visit, opaque);
+    for (size_t i = 0; i < sizeof(cap_kinds) / sizeof(cap_kinds[0]); i++) {
+        snprintf(above, sizeof(above), "pci.capabilities[%s]", cap_kinds[i].name);
+        visit_keys(above, cap_kinds[i].keys, visit, opaque);
+    }
+}
+
 const char *config_warning(const struct device_description *d)
 {
     if ((d->bar1.size & (d->bar1.size - 1)) != 0)

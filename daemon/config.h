@@ -24,6 +24,13 @@ int config_load(const char *file, struct device_description *out, struct config_
 int config_parse(const char *file, const char *text, struct device_description *out,
                  struct config_error *error);
 
+/*
+ * Calls visit with the path of every key that there is: "bar1.size", and for those of a capability
+ * its kind, "pci.capabilities[msi].vectors". The path is gone when visit returns.
+ */
+typedef void (*config_key_fn)(void *opaque, const char *path);
+void config_each_key(config_key_fn visit, void *opaque);
+
 /* What is odd about a valid description, one line, or NULL. Never freed. */
 const char *config_warning(const struct device_description *d);
 

@@ -95,4 +95,25 @@ void description_default(struct device_description *out);
 /* Frees what the capabilities own. */
 void description_fini(struct device_description *d);
 
+/* Each capability, and each other key. */
+#define DESCRIPTION_MAX_DIFFERENCES (DESCRIPTION_MAX_CAPS + 16)
+
+/* A key whose values in two descriptions are not the same. */
+struct description_difference {
+    char key[48]; /* its path: "bar1.size", "pci.capabilities[2].offset" */
+    bool live;    /* it may change while the device runs */
+};
+
+/*
+ * Compares what two descriptions say of the device: a key that is left out is the same as one with
+ * its default value (but for log_level, which the command line may give). Writes the differences
+ * to out, in the order of the keys, and returns how many there are. Of a capability only the first
+ * key that differs is named, and of another number of them only "pci.capabilities".
+ */
+unsigned description_compare(const struct device_description *a, const struct device_description *b,
+                             struct description_difference out[DESCRIPTION_MAX_DIFFERENCES]);
+
+/* Copies the keys that may change while the device runs to d; the others stay. */
+void description_adopt(struct device_description *d, const struct device_description *from);
+
 #endif

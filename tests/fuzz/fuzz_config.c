@@ -17,10 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     if (config_parse("input", text, &description, &error) == 0) {
+        struct description_difference differences[DESCRIPTION_MAX_DIFFERENCES];
         const char *warning = config_warning(&description);
 
         if (warning != NULL)
             fuzz_read(warning, strlen(warning));
+        FUZZ_REQUIRE(description_compare(&description, &description, differences) == 0);
         FUZZ_REQUIRE(description.pci.n_caps <= DESCRIPTION_MAX_CAPS);
         description_fini(&description);
     } else {

@@ -63,6 +63,13 @@ tests_unit_test_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_config_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_config_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_description
+TESTS += tests/unit/test_description
+tests_unit_test_description_SOURCES = tests/unit/test_description.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_description_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_description_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_description_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_methods
 TESTS += tests/unit/test_methods
 tests_unit_test_methods_SOURCES = tests/unit/test_methods.c tests/unit/fakes.c tests/unit/fakes.h
