@@ -71,6 +71,13 @@ struct mmap_area {
     uint64_t size;
 };
 
+/* What a client may ask for; it is told with VERSION, and keeps what it was told. */
+struct device_limits {
+    uint32_t max_dma_maps;
+    uint32_t max_msg_fds;
+    uint32_t max_data_xfer_size; /* bytes */
+};
+
 struct device_description {
     struct pci_description pci;
     struct {
@@ -79,12 +86,8 @@ struct device_description {
         unsigned n_areas;
         bool clear_on_reset;
     } bar1;
-    struct {
-        uint32_t max_dma_maps;
-        uint32_t max_msg_fds;
-        uint32_t max_data_xfer_size; /* bytes */
-    } limits;
-    bool dma_on_irq; /* the self-test DMA */
+    struct device_limits limits; /* those at the start; see device_set_limits */
+    bool dma_on_irq;             /* the self-test DMA */
     enum client_profile profile;
     int log_level; /* as in syslog; 0: not given */
 };

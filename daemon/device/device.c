@@ -19,6 +19,7 @@ struct memory {
 struct device {
     const struct device_description *description;
     struct device_host host;
+    struct device_limits limits; /* of the next client */
     struct memory block;
     struct memory bar1;
     struct device_state *state; /* in block */
@@ -115,7 +116,7 @@ static int make_parts(struct device *dev, struct pci_error *error)
     if (err == 0)
         err = irq_new(&dev->state->irq, pci_msi_vectors(dev->pci), &dev->irq);
     if (err == 0)
-        err = dma_new(d->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
+        err = dma_new(dev->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
     if (err == 0 && dev->host.max_files > 0)
         dma_set_max_files(dev->dma, dev->host.max_files);
     if (err == 0)
@@ -133,6 +134,7 @@ int device_new(const struct device_description *d, const struct device_host *hos
         return -ENOMEM;
     dev->description = d;
     dev->host = *host;
+    dev->limits = d->limits;
     err = make_parts(dev, error);
     if (err != 0) {
         device_free(dev);
@@ -278,6 +280,21 @@ void device_reset(struct device *dev)
 void device_wake(struct device *dev)
 {
     timer_wake(dev->timer);
+}
+
+void device_set_limits(struct device *dev, const struct device_limits *limits)
+{
+    dev->limits = *limits;
+}
+
+const struct device_limits *device_limits(const struct device *dev)
+{
+    return &dev->limits;
+}
+
+void device_take_client(struct device *dev, const struct device_limits *limits)
+{
+    dma_set_max_maps(dev->dma, limits->max_dma_maps);
 }
 
 void device_drop_client(struct device *dev)

@@ -86,6 +86,16 @@ void device_reset(struct device *dev);
 /* The time asked for with wake_at has come, or the clock was set. */
 void device_wake(struct device *dev);
 
+/*
+ * The limits that the next client is told. Those of the description, until they are set; a client
+ * that is there keeps its own.
+ */
+void device_set_limits(struct device *dev, const struct device_limits *limits);
+const struct device_limits *device_limits(const struct device *dev);
+
+/* A client is there, and was told these limits: they are its until it is dropped. */
+void device_take_client(struct device *dev, const struct device_limits *limits);
+
 /* The client is gone: its maps and eventfds are dropped, the state stays. */
 void device_drop_client(struct device *dev);
 

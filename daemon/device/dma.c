@@ -78,11 +78,16 @@ int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma
         return -ENOMEM;
     dma->messenger = *messenger;
     dma->max_maps = max_maps;
-    dma->max_files = max_maps;
+    dma->max_files = UINT32_MAX;
     RB_INIT(&dma->ranges);
     RB_INIT(&dma->files);
     *out = dma;
     return 0;
+}
+
+void dma_set_max_maps(struct dma *dma, uint32_t max_maps)
+{
+    dma->max_maps = max_maps;
 }
 
 void dma_set_max_files(struct dma *dma, uint32_t max_files)

@@ -77,6 +77,9 @@ struct dma_info {
 
 int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma **out);
 
+/* Most ranges from now on; those that are there stay. */
+void dma_set_max_maps(struct dma *dma, uint32_t max_maps);
+
 /* Most distinct files that are kept open; without this call, as many as there are maps. */
 void dma_set_max_files(struct dma *dma, uint32_t max_files);
 

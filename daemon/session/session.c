@@ -41,6 +41,7 @@ struct session {
     struct device *dev;
     struct stream *stream;
     struct client_info info;
+    struct device_limits limits; /* what the client was told */
     struct command_context context;
     struct log_limit limit;
     struct dma_messages dma;
@@ -228,12 +229,11 @@ static int send_reply(struct session *s, const struct vfio_user_header *request,
 
 uint32_t session_max_data(const struct session *s)
 {
-    const struct device_description *d = device_description(s->dev);
     uint64_t max = s->info.caps.max_data_xfer_size;
 
     if (!s->attached)
         return 0;
-    return max < d->limits.max_data_xfer_size ? (uint32_t)max : d->limits.max_data_xfer_size;
+    return max < s->limits.max_data_xfer_size ? (uint32_t)max : s->limits.max_data_xfer_size;
 }
 
 int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
@@ -266,14 +266,14 @@ static enum client_profile guess_profile(const struct version_caps *client)
     return PROFILE_STRICT;
 }
 
-static void our_caps(const struct device_description *d, struct version_caps *ours)
+static void our_caps(const struct device_limits *limits, struct version_caps *ours)
 {
     version_defaults(ours);
     ours->present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_MAX_DMA_MAPS |
                     VERSION_PGSIZES | VERSION_WRITE_MULTIPLE;
-    ours->max_msg_fds = d->limits.max_msg_fds;
-    ours->max_data_xfer_size = d->limits.max_data_xfer_size;
-    ours->max_dma_maps = d->limits.max_dma_maps;
+    ours->max_msg_fds = limits->max_msg_fds;
+    ours->max_data_xfer_size = limits->max_data_xfer_size;
+    ours->max_dma_maps = limits->max_dma_maps;
     ours->pgsizes =
         ~(uint64_t)(VFIO_USER_DEFAULT_PGSIZES - 1); /* all: a map is not tied to pages */
     ours->write_multiple = true;
@@ -325,7 +325,7 @@ static int attach(struct session *s, const struct message_request *request, stru
         log_refused(s, reason);
         return err;
     }
-    our_caps(d, &ours);
+    our_caps(device_limits(s->dev), &ours);
     err = version_negotiate(&client, &ours, &agreed);
     if (err != 0) {
         snprintf(reason, sizeof(reason), "VERSION: protocol %u.%u is not supported", client.major,
@@ -338,6 +338,8 @@ static int attach(struct session *s, const struct message_request *request, stru
         return -EBUSY;
     }
     s->attached = true;
+    s->limits = *device_limits(s->dev);
+    device_take_client(s->dev, &s->limits);
     s->info.since = wake_now();
     s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
     s->context.profile = s->info.profile;
@@ -346,7 +348,7 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps = agreed;
     /* What the client takes from us is its own word, not the lesser of both. */
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
-    stream_set_max_message(s->stream, d->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
+    stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
     log_attached(s);
     return write_version(reply, &agreed);
@@ -405,9 +407,8 @@ static void watch_unmask(struct session *s)
 
 static int execute(struct session *s, struct stream_message *m, struct reply *reply)
 {
-    uint32_t max_data = device_description(s->dev)->limits.max_data_xfer_size;
     struct message_request request;
-    int err = message_decode_request(&m->hdr, m->payload, max_data, &request);
+    int err = message_decode_request(&m->hdr, m->payload, s->limits.max_data_xfer_size, &request);
 
     if (err == 0 && m->hdr.command == VFIO_USER_VERSION)
         err = -EINVAL; /* once is enough */

@@ -70,6 +70,13 @@ tests_unit_test_description_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_description_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_description_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_session
+TESTS += tests/unit/test_session
+tests_unit_test_session_SOURCES = tests/unit/test_session.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_session_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_methods
 TESTS += tests/unit/test_methods
 tests_unit_test_methods_SOURCES = tests/unit/test_methods.c tests/unit/fakes.c tests/unit/fakes.h
