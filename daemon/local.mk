@@ -20,6 +20,7 @@ libdaemon_a_SOURCES = \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
+	daemon/reload.c daemon/reload.h \
 	daemon/service/journal.c daemon/service/journal.h \
 	daemon/service/library.c daemon/service/library.h \
 	daemon/service/service.c daemon/service/service.h \
