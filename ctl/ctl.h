@@ -36,6 +36,7 @@ struct ctl_command {
 extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_trigger_irq;
 extern const struct ctl_command ctl_dump_config;
+extern const struct ctl_command ctl_reload;
 
 /*
  * Calls method with parameters (which are put; may be NULL). Returns CTL_DONE with *out the reply's

@@ -22,6 +22,7 @@ static const struct ctl_command *const commands[] = {
     &ctl_status,
     &ctl_trigger_irq,
     &ctl_dump_config,
+    &ctl_reload,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

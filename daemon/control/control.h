@@ -15,6 +15,7 @@
 #include "device/device.h"
 
 struct control;
+struct reload_outcome;
 
 /* What the methods act on. */
 struct control_host {
@@ -23,6 +24,11 @@ struct control_host {
     const char *name;                                      /* of the instance */
     int64_t started_ns;                                    /* monotonic */
     bool (*client)(void *opaque, struct client_info *out); /* false: none is attached */
+    /*
+     * Reads the description again and lets what has changed hold. 0 with the keys in *out, or
+     * -errno with the reason there, and nothing has changed. *out is reload.h's.
+     */
+    int (*reload)(void *opaque, struct reload_outcome *out);
 };
 
 /* fd: the listening socket, owned from now on, also on failure. 0 or -errno. */

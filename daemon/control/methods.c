@@ -11,6 +11,7 @@
 
 #include "config-build.h"
 #include "description.varlink.h"
+#include "reload.h"
 
 #define INTERFACE "io.vfiouserd.Device"
 #define SERVICE   "org.varlink.service"
@@ -254,6 +255,28 @@ static void dump_config(const struct control_host *host, struct json_object *par
 }
 
 /*
+ * Reload
+ */
+
+static void reload(const struct control_host *host, struct json_object *parameters,
+                   struct outcome *out)
+{
+    struct reload_outcome outcome;
+    struct json_object *changed;
+
+    (void)parameters;
+    if (host->reload(host->opaque, &outcome) != 0) {
+        out->error = INTERFACE ".ReloadRefused";
+        add_string(out->parameters, "reason", outcome.reason);
+        return;
+    }
+    changed = json_object_new_array();
+    for (unsigned i = 0; i < outcome.n_changed; i++)
+        json_object_array_add(changed, json_object_new_string(outcome.changed[i].key));
+    add(out->parameters, "changed", changed);
+}
+
+/*
  * org.varlink.service
  */
 
@@ -318,6 +341,7 @@ static const struct method {
     { INTERFACE ".GetStatus", get_status, { NULL } },
     { INTERFACE ".TriggerIrq", trigger_irq, { "index", "vector", NULL } },
     { INTERFACE ".DumpConfig", dump_config, { NULL } },
+    { INTERFACE ".Reload", reload, { NULL } },
     { SERVICE ".GetInfo", get_info, { NULL } },
     { SERVICE ".GetInterfaceDescription", get_interface_description, { "interface", NULL } },
 };

@@ -112,6 +112,10 @@ expect 2 'exclude each other' 'both -d and -S' "$VFUCTL" -d a -S b status
 expect 0 'Usage: vfuctl .*trigger-irq \[--index' 'help of a command' "$VFUCTL" trigger-irq --help
 expect 0 'dump-config +print the configuration' 'help' "$VFUCTL" --help
 expect 3 'there is no such socket' 'no socket' "$VFUCTL" -S "$dir/none.sock" status
+expect 0 'reload +read the device' 'reload in the help' "$VFUCTL" --help
+expect 0 'Usage: vfuctl .*reload$' 'help of reload' "$VFUCTL" reload --help
+expect 2 'reload: takes no arguments, not now' 'reload with an argument' \
+    "$VFUCTL" -S "$dir/control.sock" reload now
 
 # Instances
 mkdir "$dir/run" "$dir/run/dev0" "$dir/run/dev1"

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/methods.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "reload.h"
 #include "unit/fakes.h"
 
 #define DEVICE  "io.vfiouserd.Device"
@@ -18,6 +20,8 @@ struct daemon_parts {
     struct control_host control;
     struct client_info client;
     bool attached;
+    const char *reload_refused; /* the reason; NULL: it is not */
+    unsigned n_changed;
     int line;
 };
 
@@ -29,6 +33,20 @@ static bool get_client(void *opaque, struct client_info *out)
     return p->attached;
 }
 
+static int fake_reload(void *opaque, struct reload_outcome *out)
+{
+    static const char *const keys[] = { "limits.max_dma_maps", "log_level" };
+    const struct daemon_parts *p = opaque;
+
+    *out = (struct reload_outcome) { .n_changed = p->n_changed };
+    for (unsigned i = 0; i < p->n_changed; i++)
+        strcpy(out->changed[i].key, keys[i]);
+    if (p->reload_refused == NULL)
+        return 0;
+    strcpy(out->reason, p->reload_refused);
+    return -EINVAL;
+}
+
 static void parts_init(struct daemon_parts *p)
 {
     *p = (struct daemon_parts) { .line = fake_eventfd() };
@@ -36,9 +54,11 @@ static void parts_init(struct daemon_parts *p)
     description_default(&p->d);
     p->d.pci.caps[1] = (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSI, .vectors = 2 };
     p->d.pci.n_caps = 2;
-    p->control = (struct control_host) {
-        .opaque = p, .dev = fake_device(&p->host, &p->d), .name = "dev0", .client = get_client
-    };
+    p->control = (struct control_host) { .opaque = p,
+                                         .dev = fake_device(&p->host, &p->d),
+                                         .name = "dev0",
+                                         .client = get_client,
+                                         .reload = fake_reload };
 }
 
 static void parts_fini(struct daemon_parts *p)
@@ -276,6 +296,29 @@ START_TEST(the_dump_is_what_the_guest_reads)
 }
 END_TEST
 
+START_TEST(a_reload_says_what_has_changed)
+{
+    struct daemon_parts p;
+
+    parts_init(&p);
+    for (p.n_changed = 0; p.n_changed <= 2; p.n_changed++) {
+        struct json_object *reply = call(&p, DEVICE ".Reload", NULL);
+        struct json_object *changed = at(reply, "changed");
+
+        ck_assert_ptr_null(error_of(reply));
+        ck_assert(json_object_is_type(changed, json_type_array));
+        ck_assert_uint_eq(json_object_array_length(changed), p.n_changed);
+        if (p.n_changed == 2)
+            ck_assert_str_eq(json_object_to_json_string_ext(changed, JSON_C_TO_STRING_PLAIN),
+                             "[\"limits.max_dma_maps\",\"log_level\"]");
+        json_object_put(reply);
+    }
+    parts_fini(&p);
+}
+END_TEST
+
+static const char refusal[] = "d.json: bar1.size: changes only with a restart";
+
 static const struct {
     const char *method;
     const char *parameters;
@@ -306,6 +349,8 @@ static const struct {
     { DEVICE ".GetStatus", "{\"all\": true}", SERVICE ".InvalidParameter", "parameter", "all" },
     { DEVICE ".DumpConfig", "{\"format\": \"hex\"}", SERVICE ".InvalidParameter", "parameter",
       "format" },
+    { DEVICE ".Reload", NULL, DEVICE ".ReloadRefused", "reason", refusal },
+    { DEVICE ".Reload", "{\"file\": \"x\"}", SERVICE ".InvalidParameter", "parameter", "file" },
     { DEVICE ".Nothing", NULL, SERVICE ".MethodNotFound", "method", DEVICE ".Nothing" },
     { DEVICE ".getstatus", NULL, SERVICE ".MethodNotFound", "method", DEVICE ".getstatus" },
     { SERVICE ".Nothing", NULL, SERVICE ".MethodNotFound", "method", SERVICE ".Nothing" },
@@ -328,6 +373,7 @@ START_TEST(bad_calls_have_named_errors)
     struct json_object *reply;
 
     parts_init(&p);
+    p.reload_refused = refusal;
     reply = call(&p, errors[_i].method, errors[_i].parameters);
     ck_assert_pstr_eq(error_of(reply), errors[_i].error);
     ck_assert_str_eq(json_object_get_string(at(reply, errors[_i].key)), errors[_i].value);
@@ -488,13 +534,10 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        status_of_an_idle_device,
-        status_of_a_device_in_use,
-        interrupts_say_how_they_went,
-        the_dump_is_what_the_guest_reads,
-        a_call_without_a_method_is_refused,
-        the_service_describes_itself,
-        what_is_described_is_implemented_and_the_reverse,
+        status_of_an_idle_device,       status_of_a_device_in_use,
+        interrupts_say_how_they_went,   the_dump_is_what_the_guest_reads,
+        a_reload_says_what_has_changed, a_call_without_a_method_is_refused,
+        the_service_describes_itself,   what_is_described_is_implemented_and_the_reverse,
     };
     const struct fake_loop_test loops[] = { { bad_calls_have_named_errors, ARRAY_SIZE(errors) } };
 
