@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -201,13 +202,35 @@ static int take_reply(struct json_object *reply, struct json_object **out)
     return CTL_DONE;
 }
 
+/* Who may: the socket's mode says so, as far as we may see it. */
+static void print_denied(const char *path)
+{
+    const struct group *group;
+    struct stat st;
+
+    fprintf(stderr, "vfuctl: %s: permission denied", path);
+    if (stat(path, &st) == 0 && (st.st_mode & S_IWGRP) != 0) {
+        group = getgrgid(st.st_gid);
+        fputs(": only root and members of group ", stderr);
+        if (group != NULL)
+            fputs(group->gr_name, stderr);
+        else
+            fprintf(stderr, "%u", st.st_gid);
+        fputs(" may connect", stderr);
+    }
+    fputc('\n', stderr);
+}
+
 static int unreachable(const char *path, int err)
 {
     const char *why = err == -ENOENT         ? "there is no such socket: does the daemon run?"
                       : err == -ECONNREFUSED ? "nobody serves this socket: does the daemon run?"
                                              : strerror(-err);
 
-    fprintf(stderr, "vfuctl: %s: %s\n", path, why);
+    if (err == -EACCES)
+        print_denied(path);
+    else
+        fprintf(stderr, "vfuctl: %s: %s\n", path, why);
     return CTL_UNREACHABLE;
 }
 

@@ -117,6 +117,39 @@ expect 0 'Usage: vfuctl .*reload$' 'help of reload' "$VFUCTL" reload --help
 expect 2 'reload: takes no arguments, not now' 'reload with an argument' \
     "$VFUCTL" -S "$dir/control.sock" reload now
 
+# Whoever may not connect is told who may. Root is refused nothing, so it calls as someone else;
+# others refuse themselves: an owner has the owner's rights, not the group's.
+group=$(stat -c %G "$dir/control.sock")
+[ "$group" != UNKNOWN ] || group=$(stat -c %g "$dir/control.sock")
+mkdir "$dir/closed"
+ln "$dir/control.sock" "$dir/closed/control.sock"
+cp "$VFUCTL" "$dir/vfuctl"
+as_stranger() {
+    if [ "$(id -u)" -eq 0 ]; then
+        setpriv --reuid 65534 --regid 65534 --clear-groups "$@"
+    else
+        "$@"
+    fi
+}
+chmod 755 "$dir" "$dir/vfuctl"
+chmod 060 "$dir/control.sock"
+chmod 000 "$dir/closed"
+expect 3 "/control.sock: permission denied: only root and members of group $group may connect$" \
+    'permission denied' as_stranger "$dir/vfuctl" -S "$dir/control.sock" status
+expect 3 '/closed/control.sock: permission denied$' 'a directory that is closed' \
+    as_stranger "$dir/vfuctl" -S "$dir/closed/control.sock" status
+chmod 000 "$dir/control.sock"
+expect 3 '/control.sock: permission denied$' 'a group that may not either' \
+    as_stranger "$dir/vfuctl" -S "$dir/control.sock" status
+if [ "$(id -u)" -eq 0 ]; then
+    chgrp 54321 "$dir/control.sock"
+    chmod 060 "$dir/control.sock"
+    expect 3 'members of group 54321 may connect' 'a group without a name' \
+        as_stranger "$dir/vfuctl" -S "$dir/control.sock" status
+fi
+chmod 660 "$dir/control.sock"
+chmod 700 "$dir/closed" "$dir"
+
 # Instances
 mkdir "$dir/run" "$dir/run/dev0" "$dir/run/dev1"
 export VFIO_USERD_RUN_DIR=$dir/run
