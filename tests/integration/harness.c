@@ -104,6 +104,12 @@ static void make_dir(struct server *s)
     snprintf(s->socket, sizeof(s->socket), "%s/device.sock", s->dir);
     snprintf(s->control, sizeof(s->control), "%s/control.sock", s->dir);
     snprintf(s->log, sizeof(s->log), "%s/log", s->dir);
+    snprintf(s->config, sizeof(s->config), "%s/config.json", s->dir);
+}
+
+void server_describe(const struct server *s, const char *description)
+{
+    write_file(s->config, description);
 }
 
 static void fork_server(struct server *s, void (*run)(const struct server *s, void *arg), void *arg)
@@ -124,13 +130,11 @@ void server_fork(struct server *s, void (*run)(const struct server *s, void *arg
 
 static void start(struct server *s, const char *description)
 {
-    char config[96];
     int64_t until = now_ms() + START_MS;
 
-    snprintf(config, sizeof(config), "%s/config.json", s->dir);
     if (description != NULL)
-        write_file(config, description);
-    fork_server(s, run_usual, description != NULL ? config : NULL);
+        server_describe(s, description);
+    fork_server(s, run_usual, description != NULL ? s->config : NULL);
     while (!answers(s->control)) {
         ck_assert_msg(now_ms() < until, "the server did not start; see %s", s->log);
         ck_assert_msg(waitpid(s->pid, NULL, WNOHANG) == 0, "the server ended; see %s", s->log);
@@ -287,15 +291,24 @@ struct client *server_connect(const struct server *s)
     return c;
 }
 
-struct json_object *server_status(const struct server *s)
+struct json_object *server_call(const struct server *s, const char *method)
 {
     struct json_object *reply;
-    struct json_object *parameters;
     struct varlink *v;
+    char name[64];
 
+    snprintf(name, sizeof(name), "io.vfiouserd.Device.%s", method);
     ck_assert_int_eq(varlink_connect(s->control, &v), 0);
-    ck_assert_int_eq(varlink_call(v, "io.vfiouserd.Device.GetStatus", NULL, 5000, &reply), 0);
+    ck_assert_int_eq(varlink_call(v, name, NULL, 5000, &reply), 0);
     varlink_free(v);
+    return reply;
+}
+
+struct json_object *server_status(const struct server *s)
+{
+    struct json_object *reply = server_call(s, "GetStatus");
+    struct json_object *parameters;
+
     ck_assert(json_object_object_get_ex(reply, "parameters", &parameters));
     ck_assert(!json_object_object_get_ex(reply, "error", NULL));
     json_object_get(parameters);

@@ -21,6 +21,7 @@ struct server {
     char control[96];
     char log[96];
     int log_fd; /* -1: log is */
+    char config[96]; /* the description, if it has one */
 };
 
 /*
@@ -73,6 +74,12 @@ int64_t server_status_call(const struct server *s);
 
 /* The reply's parameters of GetStatus, to be put. */
 struct json_object *server_status(const struct server *s);
+
+/* The reply to a method of io.vfiouserd.Device without parameters, result or error, to be put. */
+struct json_object *server_call(const struct server *s, const char *method);
+
+/* Replaces the description that it was started with. */
+void server_describe(const struct server *s, const char *description);
 
 /* A memfd of size bytes. */
 int make_memory(size_t size);

@@ -52,6 +52,14 @@ tests_integration_test_stop_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_stop_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_stop_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_reload
+TESTS += tests/integration/test_reload
+tests_integration_test_reload_SOURCES = tests/integration/test_reload.c $(INTEGRATION_HARNESS)
+tests_integration_test_reload_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_reload_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_reload_LDADD = $(TEST_LIBS)
+
+
 # Needs libsystemd in the daemon.
 if HAVE_LIBSYSTEMD
 check_PROGRAMS += tests/integration/test_service

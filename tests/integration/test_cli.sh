@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The command lines: options and their errors, descriptions, lspci's reading of configuration space,
-# and vfuctl against a daemon. Needs VFIO_USERD, VFUCTL and top_srcdir.
+# and vfuctl against a daemon. Needs VFIO_USERD, VFUCTL, VFU_CLIENT and top_srcdir.
 set -u
 
 . "$(dirname "$0")/lib.sh"
@@ -176,5 +176,25 @@ if [ ! -e "$dir/device.sock" ] && [ ! -e "$dir/control.sock" ]; then
 else
     not_ok 'a socket is left'
 fi
+
+# A description that changes
+description live '{ "limits": { "max_dma_maps": 9 } }'
+start_daemon --config "$dir/live.json"
+reload=("$VFUCTL" -S "$dir/control.sock")
+expect 0 '^nothing has changed$' 'reload of the same' "${reload[@]}" reload
+expect 0 '^\{"changed":\[\]\}$' 'reload as JSON' "${reload[@]}" --json reload
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+description live '{ "log_level": "err" }'
+expect 0 '^changed: limits.max_dma_maps, log_level$' 'reload' "${reload[@]}" reload
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+expect 0 '^1$' 'the log level holds' grep -c ' attached:' "$dir/log"
+description live '{ "log_level": "info", "dma_on_irq": true }'
+expect 1 'ReloadRefused reason=.*/live.json: dma_on_irq: changes only with a restart' \
+    'reload refused' "${reload[@]}" reload
+description live '{ "log_level": "info" }'
+expect 0 '^changed: log_level$' 'reload after a refusal' "${reload[@]}" reload
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+expect 0 '^2$' 'the log level holds again' grep -c ' attached:' "$dir/log"
+stop_daemon 'reload'
 
 finish

@@ -70,19 +70,19 @@ tests_unit_test_description_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_description_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_description_LDADD = $(TEST_LIBS)
 
-check_PROGRAMS += tests/unit/test_session
-TESTS += tests/unit/test_session
-tests_unit_test_session_SOURCES = tests/unit/test_session.c tests/unit/fakes.c tests/unit/fakes.h
-tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
-tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
-tests_unit_test_session_LDADD = $(TEST_LIBS)
-
 check_PROGRAMS += tests/unit/test_reload
 TESTS += tests/unit/test_reload
 tests_unit_test_reload_SOURCES = tests/unit/test_reload.c tests/unit/fakes.c tests/unit/fakes.h
 tests_unit_test_reload_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_reload_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_reload_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_session
+TESTS += tests/unit/test_session
+tests_unit_test_session_SOURCES = tests/unit/test_session.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_session_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_methods
 TESTS += tests/unit/test_methods
