@@ -19,6 +19,7 @@
 #include "device/device.h"
 #include "heartbeat.h"
 #include "log.h"
+#include "reload.h"
 #include "session/listener.h"
 #include "session/session.h"
 #include "wake.h"
@@ -32,6 +33,10 @@
 /* Fds that are not guest memory: connections (80), interrupts (36), the loop, some on their way. */
 #define OWN_FDS 160
 
+static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+
+#define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
+
 struct daemon {
     uv_loop_t loop;
     struct daemon_options options;
@@ -39,8 +44,7 @@ struct daemon {
     struct device *dev;
     struct listener *listener;
     struct control *control;
-    uv_signal_t sigterm;
-    uv_signal_t sigint;
+    uv_signal_t signals[N_SIGNALS];
     struct heartbeat heartbeat;
     const char *end_reason;
     char served_at[128];
@@ -198,13 +202,61 @@ static int64_t monotonic_now(void)
     return now.tv_sec * 1000000000ll + now.tv_nsec;
 }
 
+/*
+ * Reload
+ */
+
+void daemon_set_log_level(const struct daemon_options *options)
+{
+    int level = options->description->log_level;
+
+    if (!options->log_level_given)
+        log_set_level(level != 0 ? (enum log_level)level : LOG_LEVEL_INFO);
+}
+
+static void adopt(struct daemon *d, struct device_description *description,
+                  const struct reload_outcome *outcome)
+{
+    char changed[256] = "";
+    size_t len = 0;
+
+    description_adopt(d->options.description, description);
+    description_fini(description);
+    device_set_limits(d->dev, &d->options.description->limits);
+    daemon_set_log_level(&d->options);
+    for (unsigned i = 0; i < outcome->n_changed && len < sizeof(changed); i++)
+        len += (size_t)snprintf(changed + len, sizeof(changed) - len, "%s%s", i > 0 ? ", " : "",
+                                outcome->changed[i].key);
+    log_event(LOG_EVENT_RELOADED, LOG_FIELDS(LOG_TEXT("CHANGED", len > 0 ? changed : "nothing")),
+              LOG_LEVEL_INFO, "reload", "changed: %s", len > 0 ? changed : "nothing");
+}
+
+static int reload(void *opaque, struct reload_outcome *out)
+{
+    struct daemon *d = opaque;
+    struct device_description description;
+    int err;
+
+    service_reloading(d->options.service);
+    err = reload_read(d->options.config, d->options.config_optional, d->options.description,
+                      &description, out);
+    if (err == 0)
+        adopt(d, &description, out);
+    else
+        log_event(LOG_EVENT_RELOAD_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", out->reason)),
+                  LOG_LEVEL_ERR, "reload", "refused: %s", out->reason);
+    heartbeat_ready(&d->heartbeat);
+    return err;
+}
+
 static int make_control(struct daemon *d)
 {
     const struct control_host host = { .opaque = d,
                                        .dev = d->dev,
                                        .name = d->options.name,
                                        .started_ns = monotonic_now(),
-                                       .client = client_of };
+                                       .client = client_of,
+                                       .reload = reload };
     int fd = d->options.control_fd;
     int err;
 
@@ -230,14 +282,21 @@ static void on_signal(uv_signal_t *handle, int signum)
 {
     struct daemon *d = handle->data;
 
-    stop(d, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+    struct reload_outcome outcome;
+
+    if (signum == SIGHUP)
+        reload(d, &outcome);
+    else
+        stop(d, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
-static void start_signal(struct daemon *d, uv_signal_t *handle, int signum)
+static void start_signals(struct daemon *d)
 {
-    uv_signal_init(&d->loop, handle);
-    handle->data = d;
-    uv_signal_start(handle, on_signal, signum);
+    for (size_t i = 0; i < N_SIGNALS; i++) {
+        uv_signal_init(&d->loop, &d->signals[i]);
+        d->signals[i].data = d;
+        uv_signal_start(&d->signals[i], on_signal, signals[i]);
+    }
 }
 
 /* A client may share as many files as it has maps. */
@@ -284,8 +343,7 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
         return err;
     }
     heartbeat_init(&d->heartbeat, &d->loop, options->service, describe, d);
-    start_signal(d, &d->sigterm, SIGTERM);
-    start_signal(d, &d->sigint, SIGINT);
+    start_signals(d);
     err = make_device(d);
     if (err == 0)
         err = make_listener(d);
@@ -341,8 +399,8 @@ void daemon_free(struct daemon *d)
     d->listener = NULL;
     device_free(d->dev);
     wake_free(d->wake);
-    uv_close((uv_handle_t *)&d->sigterm, NULL);
-    uv_close((uv_handle_t *)&d->sigint, NULL);
+    for (size_t i = 0; i < N_SIGNALS; i++)
+        uv_close((uv_handle_t *)&d->signals[i], NULL);
     heartbeat_fini(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     uv_loop_close(&d->loop);

@@ -6,6 +6,8 @@
 #ifndef VFIO_USERD_DAEMON_H
 #define VFIO_USERD_DAEMON_H
 
+#include <stdbool.h>
+
 #include "device/description.h"
 #include "service/service.h"
 
@@ -18,12 +20,21 @@ struct daemon_options {
     int fd;                   /* listening or connected; owned by the daemon; -1: socket_path */
     const char *control_path; /* NULL: control_fd, or no control socket */
     int control_fd;           /* listening; owned by the daemon; -1: none */
-    const struct device_description *description;
+    struct device_description *description; /* a reload changes what it may */
+    const char *config;                     /* its file; NULL: the default device */
+    bool config_optional;                   /* without the file, the default device */
+    bool log_level_given;                   /* on the command line: a reload leaves it alone */
     struct service *service;
 };
 
 /* Both sockets answer when this returns 0. Errors are logged, and returned as -errno. */
 int daemon_new(const struct daemon_options *options, struct daemon **out);
+
+/*
+ * Lets log_level of the description hold, unless the command line has set the level. For the start,
+ * before anything is logged; a reload does it too.
+ */
+void daemon_set_log_level(const struct daemon_options *options);
 
 /*
  * Runs until SIGTERM, SIGINT, or the end of the only connection there can be. Then what the client

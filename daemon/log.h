@@ -52,7 +52,8 @@ struct log_field {
 
 #define LOG_TEXT(NAME, value)   ((struct log_field) { .name = NAME, .text = (value) })
 #define LOG_NUMBER(NAME, value) ((struct log_field) { .name = NAME, .number = (value) })
-#define LOG_FIELDS(...)         ((const struct log_field[]) { __VA_ARGS__, { .name = NULL } })
+#define LOG_END                 ((struct log_field) { .name = NULL })
+#define LOG_FIELDS(...)         ((const struct log_field[]) { __VA_ARGS__, LOG_END })
 
 /* A line as a writer gets it. */
 struct log_record {

@@ -38,8 +38,6 @@ struct options {
     enum action action;
     struct daemon_options daemon;
     const char *instance;
-    const char *config;
-    bool config_optional; /* without the file, the default device */
     struct instance place;
     bool wants_folder; /* its sockets are to be made there */
 };
@@ -128,12 +126,13 @@ static int parse_option(int code, struct options *o)
         o->daemon.control_path = optarg;
         return 0;
     case OPT_CONFIG:
-        o->config = optarg;
+        o->daemon.config = optarg;
         return 0;
     case OPT_LOG:
         if (log_level_parse(optarg, &level) != 0)
             return bad_usage("--log-level takes err, warning, info or debug, not ", optarg);
         log_set_level(level);
+        o->daemon.log_level_given = true;
         return 0;
     case OPT_CHECK:
         o->action = ACTION_CHECK;
@@ -172,9 +171,9 @@ static int parse_options(int argc, char **argv, struct options *o)
     if (o->instance != NULL && instance_init(&o->place, o->instance) != 0)
         return bad_usage("--instance takes a name of letters, digits, _, - and ., not ",
                          o->instance);
-    if (o->instance != NULL && o->config == NULL) {
-        o->config = o->place.config;
-        o->config_optional = true;
+    if (o->instance != NULL && o->daemon.config == NULL) {
+        o->daemon.config = o->place.config;
+        o->daemon.config_optional = true;
     }
     if (o->action != ACTION_RUN)
         return 0;
@@ -306,9 +305,9 @@ static int load_description(const struct options *o, struct device_description *
 {
     struct config_error error;
     const char *warning;
-    int err = o->config != NULL ? config_load(o->config, out, &error) : -ENOENT;
+    int err = o->daemon.config != NULL ? config_load(o->daemon.config, out, &error) : -ENOENT;
 
-    if (err == -ENOENT && (o->config == NULL || o->config_optional)) {
+    if (err == -ENOENT && (o->daemon.config == NULL || o->daemon.config_optional)) {
         description_default(out);
         return 0;
     }
@@ -321,7 +320,7 @@ static int load_description(const struct options *o, struct device_description *
     }
     warning = config_warning(out);
     if (warning != NULL)
-        log_warning("config", "%s: %s", o->config, warning);
+        log_warning("config", "%s: %s", o->daemon.config, warning);
     return 0;
 }
 
@@ -334,12 +333,13 @@ static int act_on_device(struct options *o)
     if (load_description(o, &description) != 0)
         return EXIT_DESCRIPTION;
     o->daemon.description = &description;
+    daemon_set_log_level(&o->daemon);
     if (o->action == ACTION_RUN)
         status = run(o);
     else if (o->action == ACTION_DUMP)
         status = dump_config(&description) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     else
-        printf("%s: valid\n", o->config != NULL ? o->config : "the default device");
+        printf("%s: valid\n", o->daemon.config != NULL ? o->daemon.config : "the default device");
     description_fini(&description);
     return status;
 }

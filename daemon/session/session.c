@@ -76,17 +76,26 @@ static void unwatch_unmask(struct session *s)
 static void log_attached(const struct session *s)
 {
     const struct client_info *client = &s->info;
+    const char *profile = client_profile_name(client->profile);
     char protocol[16];
+    char uid[16] = "unknown";
+    const struct log_field fields[] = {
+        LOG_NUMBER("CLIENT_PID", client->pid),
+        LOG_TEXT("PROTOCOL", protocol),
+        LOG_TEXT("PROFILE", profile),
+        LOG_NUMBER(client->uid_known ? "CLIENT_UID" : NULL,
+                   client->uid), /* last: it may end them */
+        LOG_END,
+    };
 
     if (!log_limit_pass(s->host.limit, "session"))
         return;
     snprintf(protocol, sizeof(protocol), "%u.%u", client->caps.major, client->caps.minor);
-    log_event(LOG_EVENT_CLIENT_ATTACHED,
-              LOG_FIELDS(LOG_NUMBER("CLIENT_PID", client->pid),
-                         LOG_NUMBER("CLIENT_UID", client->uid), LOG_TEXT("PROTOCOL", protocol),
-                         LOG_TEXT("PROFILE", client_profile_name(client->profile))),
-              LOG_LEVEL_INFO, "session", "client pid %d uid %d attached: protocol %s, profile %s",
-              (int)client->pid, (int)client->uid, protocol, client_profile_name(client->profile));
+    if (client->uid_known)
+        snprintf(uid, sizeof(uid), "%u", client->uid);
+    log_event(LOG_EVENT_CLIENT_ATTACHED, fields, LOG_LEVEL_INFO, "session",
+              "client pid %d uid %s attached: protocol %s, profile %s", (int)client->pid, uid,
+              protocol, profile);
 }
 
 static void log_detached(const struct session *s, const char *reason)
@@ -293,19 +302,6 @@ static int write_version(struct reply *reply, const struct version_caps *caps)
     }
     free(json);
     return payload != NULL ? 0 : -ENOMEM;
-}
-
-static void log_attached(struct session *s)
-{
-    char uid[16] = "unknown";
-
-    if (!log_limit_pass(s->host.limit, "session"))
-        return;
-    if (s->info.uid_known)
-        snprintf(uid, sizeof(uid), "%u", s->info.uid);
-    log_info("session", "client pid %d uid %s attached: protocol %u.%u, profile %s",
-             (int)s->info.pid, uid, s->info.caps.major, s->info.caps.minor,
-             client_profile_name(s->info.profile));
 }
 
 /* Becomes the client, or says why not. On success *reply is written. */
