@@ -20,7 +20,7 @@ struct server {
     char socket[96];
     char control[96];
     char log[96];
-    int log_fd; /* -1: log is */
+    int log_fd;      /* -1: log is */
     char config[96]; /* the description, if it has one */
 };
 
