@@ -14,8 +14,6 @@
 
 #include "peer.h"
 
-#define SOCKET_PATH "/run/systemd/journal/socket"
-
 #define MAX_FIELDS   16
 #define RECORD_BYTES 8192 /* a line is at most a quarter of it */
 
@@ -47,11 +45,12 @@ bool journal_is_stderr(void)
            fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
-int journal_new(const struct library *library, const char *instance, struct journal **out)
+int journal_new(const struct library *library, const char *instance, const char *socket_path,
+                struct journal **out)
 {
     struct sockaddr_un addr;
     struct journal *j = calloc(1, sizeof(*j));
-    int err = j != NULL ? peer_address(SOCKET_PATH, &addr) : -ENOMEM;
+    int err = j != NULL ? peer_address(socket_path, &addr) : -ENOMEM;
 
     if (err != 0)
         goto fail;

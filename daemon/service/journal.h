@@ -16,11 +16,15 @@ struct journal;
 /* Whether standard error is what the service manager connected to the journal. */
 bool journal_is_stderr(void);
 
+/* Where journald takes records. */
+#define JOURNAL_SOCKET "/run/systemd/journal/socket"
+
 /*
- * *library outlives it; instance, which every line will name, is copied. Returns 0, or -errno when
- * journald is not to be reached.
+ * *library outlives it; instance, which every line will name, is copied. socket_path:
+ * JOURNAL_SOCKET, but for tests. Returns 0, or -errno when journald is not to be reached.
  */
-int journal_new(const struct library *library, const char *instance, struct journal **out);
+int journal_new(const struct library *library, const char *instance, const char *socket_path,
+                struct journal **out);
 void journal_free(struct journal *j);
 
 /*

@@ -111,7 +111,7 @@ int service_take_fd(struct service *s, const char *name)
 
 static void log_to_journal(struct service *s, const char *instance)
 {
-    int err = journal_new(&s->library, instance, &s->journal);
+    int err = journal_new(&s->library, instance, JOURNAL_SOCKET, &s->journal);
 
     if (err != 0) {
         log_warning("service", "the journal is not to be reached, lines have no fields: %s",

@@ -29,6 +29,20 @@ same() {
 sed -nE 's/^\.It Fl -([a-z-]+)/--\1/p' "$program_page" | sed 's/ Ar / /' > "$dir/have"
 same 'options'
 
+# Events, with their ids.
+sed -nE 's/^ +\[LOG_EVENT_([A-Z_]+)\] = "([0-9a-f]{32})",$/\1 \2/p' "$top_srcdir/daemon/log.c" \
+    > "$dir/want"
+sed -nE '/^\.It [A-Z_]+$/{N;s/^\.It ([A-Z_]+)\n\.Li ([0-9a-f]{32})$/\1 \2/p}' "$program_page" \
+    > "$dir/have"
+same 'events'
+
+# Their fields.
+sed -nE '/^enum log_event/,/^}/s/.*\/\* ([A-Z_, ]+) \*\/$/\1/p' "$top_srcdir/daemon/log.h" |
+    tr -d ' ' | tr , '\n' | sort -u | sed 's/^/VFIO_USERD_/' > "$dir/want"
+sed -n '/^too, and those of these fields/,/^\.El/p' "$program_page" |
+    grep -oE 'VFIO_USERD_[A-Z_]+' | sort -u > "$dir/have"
+same 'fields'
+
 # table_entries: the names in a parser's table that is given, one a line.
 table_entries() {
     grep -oE '\{ *"[a-z0-9_]+" *,' | tr -d '{", '

@@ -112,6 +112,13 @@ tests_unit_test_heartbeat_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_heartbeat_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_heartbeat_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_journal
+TESTS += tests/unit/test_journal
+tests_unit_test_journal_SOURCES = tests/unit/test_journal.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_journal_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_journal_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_journal_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_notifier
 TESTS += tests/unit/test_notifier
 tests_unit_test_notifier_SOURCES = tests/unit/test_notifier.c tests/unit/fakes.c tests/unit/fakes.h
