@@ -28,4 +28,8 @@ EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit
 	tests/e2e/enter-root.sh tests/e2e/guest-basic.test tests/e2e/guest-described.test \
 	tests/e2e/guest-reboot.test tests/e2e/guest-unshared.test tests/e2e/lib.sh \
 	tests/e2e/prepare.sh tests/e2e/qemu.sh tests/e2e/run.sh tests/e2e/guest
-AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror
+AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror \
+	--with-systemdsystemunitdir='$$dc_install_base/lib/systemd/system' \
+	--with-sysusersdir='$$dc_install_base/lib/sysusers.d' \
+	--with-tmpfilesdir='$$dc_install_base/lib/tmpfiles.d' \
+	--with-catalogdir='$$dc_install_base/lib/systemd/catalog'
