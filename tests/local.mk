@@ -18,16 +18,24 @@ include tests/integration/local.mk
 include tests/bench/local.mk
 include tests/fuzz/local.mk
 
-# `make check-e2e`: a QEMU guest drives the device. Needs root.
-check-e2e: vfio-userd vfuctl
+# `make check-e2e`: a QEMU guest drives the device, and a real systemd runs it. Needs root.
+EXTRA_PROGRAMS += tests/e2e/attach
+tests_e2e_attach_SOURCES = tests/e2e/attach.c
+tests_e2e_attach_LDADD = libproto.a $(JSON_LIBS)
+CLEANFILES += tests/e2e/attach$(EXEEXT)
+
+check-e2e: all tests/e2e/attach$(EXEEXT)
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd' VFUCTL='$(abs_top_builddir)/vfuctl' \
 	CC='$(CC)' top_builddir='$(abs_top_builddir)' $(srcdir)/tests/e2e/run.sh
 .PHONY: check-e2e
 
 EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit.h \
-	tests/e2e/enter-root.sh tests/e2e/guest-basic.test tests/e2e/guest-described.test \
-	tests/e2e/guest-reboot.test tests/e2e/guest-unshared.test tests/e2e/lib.sh \
-	tests/e2e/prepare.sh tests/e2e/qemu.sh tests/e2e/run.sh tests/e2e/guest
+	tests/e2e/boot-root.sh tests/e2e/container.sh tests/e2e/enter-root.sh \
+	tests/e2e/guest-basic.test tests/e2e/guest-described.test tests/e2e/guest-reboot.test \
+	tests/e2e/guest-unshared.test tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
+	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test \
+	tests/e2e/service-journal.test tests/e2e/service-life.test \
+	tests/e2e/service-sandbox.test tests/e2e/service-start.test tests/e2e/guest tests/e2e/probe
 AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror \
 	--with-systemdsystemunitdir='$$dc_install_base/lib/systemd/system' \
 	--with-sysusersdir='$$dc_install_base/lib/sysusers.d' \

@@ -18,15 +18,15 @@ results=()
 failed=0
 
 packages=(
-    # build
-    build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev
+    # build; systemd for the directories that its pkg-config file names
+    build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev systemd
     libbsd-dev linux-libc-dev git
     # check
     check pciutils libkmod2 util-linux procps mandoc groff-base
     # format, fuzz
     clang-format-14 clang-14 libclang-rt-14-dev
     # end to end
-    debootstrap busybox-static cpio gzip
+    debootstrap busybox-static cpio gzip systemd-container
 )
 
 say() {

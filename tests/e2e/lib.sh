@@ -30,6 +30,27 @@ skip() {
     exit 77
 }
 
+# note TEXT: a figure to be shown by run.sh although the test passes.
+note() {
+    echo "note: $*"
+}
+
+# without PATTERN...: copies what no pattern matches.
+without() {
+    if [ $# = 0 ]; then
+        cat
+    else
+        grep -vE -f <(printf '%s\n' "$@") || true
+    fi
+}
+
+# complain_about TEXT MESSAGE: fails with MESSAGE unless the text is empty.
+complain_about() {
+    [ -z "$1" ] && return
+    head -n 20 <<<"$1" >&2
+    fail "$2"
+}
+
 # on_exit COMMAND...: to be run at the end, the latest first, whatever happens.
 on_exit() {
     exit_hooks+=("$(printf '%q ' "$@")")
@@ -41,6 +62,7 @@ run_exit_hooks() {
     trap - EXIT
     trap '' HUP INT TERM
     set +e
+    save_logs
     [ "$status" = 0 ] || [ "$status" = 77 ] || show_logs >&2
     for ((i = ${#exit_hooks[@]} - 1; i >= 0; i--)); do
         eval "${exit_hooks[i]}"
@@ -51,6 +73,11 @@ trap run_exit_hooks EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'echo "FAIL: out of time, or told to stop" >&2; exit 143' TERM
+
+# For a library that has logs elsewhere than in $work.
+save_logs() {
+    :
+}
 
 # Of a kernel's log, what is a warning or worse.
 show_logs() {
@@ -95,7 +122,8 @@ find_program() {
             return
         fi
     done
-    variable=${name^^}
+    variable=${name##*/}
+    variable=${variable^^}
     fail "no $name in top_builddir or the tree: build first, or set ${variable//-/_}"
 }
 
@@ -170,10 +198,14 @@ start_daemon() {
     is_running "$daemon_pid" || fail "the daemon ended instead of getting ready"
 }
 
+is_sanitized() {
+    grep -qE '__(a|t|ub)san_' "$VFIO_USERD"
+}
+
 stop_limit() {
     if [ -n "${VFIO_USERD_STOP_LIMIT-}" ]; then
         echo "$VFIO_USERD_STOP_LIMIT"
-    elif grep -qE '__(a|t|ub)san_' "$VFIO_USERD"; then
+    elif is_sanitized; then
         echo 10
     else
         echo 1

@@ -3,7 +3,8 @@
 # Builds what the end-to-end tests run on and keeps it in a cache folder outside the tree, default
 # /var/cache/vfio-userd-tests (VFIO_USERD_TEST_CACHE):
 #
-#   root/    Debian 13 with QEMU from its backports, whose vfio-user-pci the tests need
+#   root/    Debian 13 with QEMU from its backports, whose vfio-user-pci the tests need, and with
+#            systemd and the libraries of our programs
 #   kernel/  the guest's kernel and its uio modules, from this machine's own distribution
 #
 # Each is made under another name and renamed when complete. Its file "recipe" is the text of the
@@ -26,7 +27,8 @@ make_root() {
     mount -t proc proc "$root/proc"
     chroot "$root" apt-get -q update
     chroot "$root" apt-get -q -y -o Dpkg::Use-Pty=0 install \
-        -t trixie-backports --no-install-recommends qemu-system-x86
+        -t trixie-backports --no-install-recommends qemu-system-x86 \
+        systemd systemd-sysv dbus libuv1t64 libjson-c5
     chroot "$root" apt-get -q clean
     umount "$root/proc"
 }

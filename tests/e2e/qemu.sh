@@ -7,6 +7,9 @@
 
 qemu_pid=
 
+# Where QEMU finds the daemon.
+qemu_socket=/mnt/device.sock
+
 # Lines that QEMU may print. Each needs a reason here.
 qemu_tolerated=()
 
@@ -22,13 +25,20 @@ guest_initramfs() {
     fi
 }
 
+# start_qemu ARGUMENT...: where it finds $work as /mnt and the kernel in /srv.
+start_qemu() {
+    start unshare --mount -- "$e2e_dir/enter-root.sh" "$cache/root" "$work" "$cache/kernel" \
+        qemu-system-x86_64 "$@"
+    qemu_pid=$started_pid
+}
+
 # start_guest NAME shared|unshared [--reboots] [vfut.ARGUMENT=VALUE...]: the arguments go to the
 # guest's test program. Memory that is not shared can be reached by the device through messages
 # only. With --reboots a reboot of the guest is one; else QEMU ends then.
 start_guest() {
     local guest=$1 memory=$2 reboots=(-no-reboot) machine
     local device='{"driver":"vfio-user-pci","addr":"04.0",
-        "socket":{"path":"/mnt/device.sock","type":"unix"}}'
+        "socket":{"path":"'"$qemu_socket"'","type":"unix"}}'
 
     shift 2
     if [ "${1-}" = --reboots ]; then
@@ -46,14 +56,13 @@ start_guest() {
     [ -e "$work/initramfs" ] || guest_initramfs
     # Never KVM: nested, it hangs on many machines of the kind that CI has. no_timer_check: on a
     # busy host the kernel may find the emulated PIT too slow, and complain or give up.
-    start unshare --mount -- "$e2e_dir/enter-root.sh" "$cache/root" "$work" "$cache/kernel" \
-        qemu-system-x86_64 -accel tcg -cpu max -m 256 "${machine[@]}" "${reboots[@]}" \
+    start_qemu \
+        -accel tcg -cpu max -m 256 "${machine[@]}" "${reboots[@]}" \
         -nodefaults -display none -net none \
         -serial "file:/mnt/$guest.log" -serial "file:/mnt/$guest-dmesg.log" \
         -kernel /srv/vmlinuz -initrd /mnt/initramfs \
         -append "console=ttyS0 panic=-1 quiet no_timer_check $*" -device "$device" \
         >"$work/$guest-qemu.log" 2>&1
-    qemu_pid=$started_pid
 }
 
 guest_says() {
@@ -93,15 +102,6 @@ wait_guest() {
     [ "$status" = 0 ] || fail "QEMU ended with status $status"
 }
 
-# without PATTERN...: copies what no pattern matches.
-without() {
-    if [ $# = 0 ]; then
-        cat
-    else
-        grep -vE -f <(printf '%s\n' "$@") || true
-    fi
-}
-
 # check_guest NAME CHECK...: these checks, and no others, passed once each in the guest, and the
 # totals agree; neither QEMU nor the guest's kernel has anything to say of the device.
 check_guest() {
@@ -118,13 +118,6 @@ check_guest() {
         fail "$guest: the totals are not $# checks, $# ok: $(grep '^guest-test: ' <<<"$console")"
     check_qemu_log "$guest"
     check_dmesg "$guest"
-}
-
-# complain_about TEXT MESSAGE: fails with MESSAGE unless the text is empty.
-complain_about() {
-    [ -z "$1" ] && return
-    head -n 20 <<<"$1" >&2
-    fail "$2"
 }
 
 check_qemu_log() {

@@ -43,6 +43,7 @@ run_test() {
     0)
         passed=$((passed + 1))
         echo "PASS $name ($(since "$began"))"
+        sed -n 's/^note: /    /p' "$work/log"
         ;;
     77)
         skipped=$((skipped + 1))
@@ -57,7 +58,11 @@ run_test() {
 }
 
 tests=("$@")
-[ $# -gt 0 ] || tests=(guest-basic.test guest-unshared.test guest-reboot.test guest-described.test)
+[ $# -gt 0 ] || tests=(
+    guest-basic.test guest-unshared.test guest-reboot.test guest-described.test
+    service-start.test service-config.test service-life.test service-sandbox.test
+    service-journal.test service-guest.test
+)
 
 if prepare; then
     for name in "${tests[@]}"; do

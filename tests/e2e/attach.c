@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * attach SOCKET: a client that attaches to the vfio-user socket, says "attached", and then does
+ * what each line of its standard input says, with a line in answer:
+ *
+ *   arm SECONDS   arms the timer, so long from now: "armed"
+ *   post COUNT    sends COUNT requests and does not wait: "posted"
+ *   collect       waits for their replies: "collected COUNT"
+ *   err           sends a request that is wrong and reads the answer: "refused"
+ *   end           waits until the server closes the connection: "ended"
+ *   kill PID      kills the server, which has this PID, attaches again once the connection is
+ *                 closed, and reads a register: "served after MICROSECONDS us"
+ *
+ * The end of the input detaches. At the first surprise it says what is wrong and exits with 1.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client.h"
+
+#define BAR0      0
+#define TIMER_SEC 0x000
+#define IRQ_COUNT 0x018
+
+#define MAX_POSTED 64
+#define LIMIT_MS   5000
+
+struct attached {
+    const char *path;
+    struct client *client;
+    struct version_caps server;
+    uint16_t ids[MAX_POSTED];
+    unsigned posted;
+};
+
+static int attach(struct attached *a)
+{
+    struct version_caps ours;
+    int err = client_connect(a->path, &a->client);
+
+    if (err != 0)
+        return err;
+    client_set_timeout(a->client, LIMIT_MS);
+    version_defaults(&ours);
+    return client_negotiate(a->client, &ours, &a->server);
+}
+
+static int64_t now_ns(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static int arm(struct attached *a, long seconds)
+{
+    uint64_t deadline = (uint64_t)(now_ns(CLOCK_REALTIME) / 1000000000ll + seconds);
+    int err =
+        client_region_write(a->client, BAR0, TIMER_SEC, &deadline, (uint32_t)sizeof(deadline));
+
+    if (err == 0)
+        puts("armed");
+    return err;
+}
+
+static struct client_call read_call(const struct vfio_user_region_access *access, void *reply,
+                                    size_t size)
+{
+    return (struct client_call) { .command = VFIO_USER_REGION_READ,
+                                  .fixed = access,
+                                  .fixed_len = sizeof(*access),
+                                  .reply = reply,
+                                  .reply_max = size };
+}
+
+static const struct vfio_user_region_access access_count = { .offset = IRQ_COUNT,
+                                                             .region = BAR0,
+                                                             .count = 8 };
+
+static int post(struct attached *a, long count)
+{
+    if (count < 1 || count > MAX_POSTED - (long)a->posted)
+        return -EINVAL;
+    while (count-- > 0) {
+        struct client_call call = read_call(&access_count, NULL, 0);
+        int id = client_send(a->client, &call);
+
+        if (id < 0)
+            return id;
+        a->ids[a->posted++] = (uint16_t)id;
+    }
+    puts("posted");
+    return 0;
+}
+
+static int collect(struct attached *a)
+{
+    for (unsigned i = 0; i < a->posted; i++) {
+        uint8_t reply[sizeof(access_count) + 8];
+        struct client_call call = read_call(&access_count, reply, sizeof(reply));
+        int err = client_wait(a->client, a->ids[i], &call);
+
+        if (err != 0)
+            return err;
+    }
+    printf("collected %u\n", a->posted);
+    a->posted = 0;
+    return 0;
+}
+
+/* More than the register has. */
+static int err_request(struct attached *a)
+{
+    uint8_t bytes[3];
+    int err = client_region_read(a->client, BAR0, IRQ_COUNT, bytes, (uint32_t)sizeof(bytes));
+
+    if (err == -EINVAL)
+        puts("refused");
+    return err == -EINVAL ? 0 : err == 0 ? -EPROTO : err;
+}
+
+static int wait_for_end(struct attached *a)
+{
+    int err = client_serve(a->client, -1, LIMIT_MS);
+
+    return err == -ENOTCONN ? 0 : err == 0 ? -ETIMEDOUT : err;
+}
+
+/* The connection is refused only if the socket is nobody's, which is what must not happen. */
+static int kill_server(struct attached *a, long pid)
+{
+    int64_t began = now_ns(CLOCK_MONOTONIC);
+    uint64_t value;
+    int err = kill((pid_t)pid, SIGKILL) != 0 ? -errno : wait_for_end(a);
+
+    if (err != 0)
+        return err;
+    client_free(a->client);
+    a->client = NULL;
+    err = attach(a);
+    if (err == 0)
+        err = client_region_read(a->client, BAR0, IRQ_COUNT, &value, (uint32_t)sizeof(value));
+    if (err == 0)
+        printf("served after %lld us\n", (long long)((now_ns(CLOCK_MONOTONIC) - began) / 1000));
+    return err;
+}
+
+static int obey(struct attached *a, const char *line)
+{
+    char command[16] = "";
+    long number = 0;
+    int err;
+
+    sscanf(line, "%15s %ld", command, &number);
+    if (strcmp(command, "arm") == 0)
+        return arm(a, number);
+    if (strcmp(command, "post") == 0)
+        return post(a, number);
+    if (strcmp(command, "collect") == 0)
+        return collect(a);
+    if (strcmp(command, "kill") == 0)
+        return kill_server(a, number);
+    if (strcmp(command, "err") == 0)
+        return err_request(a);
+    if (strcmp(command, "end") != 0)
+        return -EINVAL;
+    err = wait_for_end(a);
+    if (err == 0)
+        puts("ended");
+    return err;
+}
+
+int main(int argc, char **argv)
+{
+    struct attached a = { .path = argc == 2 ? argv[1] : "" };
+    char line[64] = "attaching\n";
+    int err;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    err = attach(&a);
+    if (err == 0)
+        printf("attached %d %llu\n", (int)getpid(), (unsigned long long)a.server.max_dma_maps);
+    while (err == 0 && fgets(line, sizeof(line), stdin) != NULL)
+        err = obey(&a, line);
+    if (err != 0)
+        printf("%.*s: %s\n", (int)strcspn(line, "\n"), line, strerror(-err));
+    client_free(a.client);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
