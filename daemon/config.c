@@ -3,22 +3,19 @@
 #include "config.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "config_file.h"
 #include "config_json.h"
 #include "device/pci.h"
 #include "device/timer.h"
 #include "log.h"
 
-#define FILE_MAX_BYTES (1u << 20)
-#define PAGE_BYTES     4096u
-#define BAR1_MAX       (2ull << 30) /* what a 32-bit BAR can decode */
+#define PAGE_BYTES 4096u
+#define BAR1_MAX   (2ull << 30) /* what a 32-bit BAR can decode */
 
 /* A parser for one number that goes to one member of a structure. */
 #define NUMBER_PARSER(function, structure, member, min, max, is_size)                   \
@@ -440,50 +437,20 @@ int config_parse(const char *file, const char *text, struct device_description *
     return err;
 }
 
-static int read_file(const char *file, char **out, size_t *out_len)
-{
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    char *text = NULL;
-    size_t len = 0;
-    ssize_t n = 1;
-    int err = 0;
-
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) != 0)
-        err = -errno;
-    else if (S_ISDIR(st.st_mode))
-        err = -EISDIR;
-    else if ((text = malloc(FILE_MAX_BYTES + 1)) == NULL)
-        err = -ENOMEM;
-    while (err == 0 && n > 0 && len < FILE_MAX_BYTES) {
-        n = read(fd, text + len, FILE_MAX_BYTES - len);
-        if (n < 0 && errno != EINTR)
-            err = -errno;
-        len += n > 0 ? (size_t)n : 0;
-    }
-    close(fd);
-    if (err == 0 && len == FILE_MAX_BYTES)
-        err = -EFBIG;
-    if (err != 0) {
-        free(text);
-        return err;
-    }
-    text[len] = '\0';
-    *out = text;
-    *out_len = len;
-    return 0;
-}
-
-int config_load(const char *file, struct device_description *out, struct config_error *error)
+int config_load(const char *file, unsigned flags, struct device_description *out,
+                struct config_error *error)
 {
     char *text = NULL;
     size_t len = 0;
-    int err = read_file(file, &text, &len);
+    int err =
+        file != NULL ? config_file_read(file, (flags & CONFIG_REGULAR) != 0, &text, &len) : -ENOENT;
 
+    if (err == -ENOENT && (file == NULL || (flags & CONFIG_OPTIONAL) != 0)) {
+        description_default(out);
+        return 1;
+    }
     if (err != 0) {
-        snprintf(error->text, sizeof(error->text), "%s: %s", file, strerror(-err));
+        snprintf(error->text, sizeof(error->text), "%s: %s", file, config_file_error(err));
         return err;
     }
     if (strlen(text) != len) {

@@ -14,11 +14,18 @@ struct config_error {
     char text[512];
 };
 
+enum config_flags {
+    CONFIG_OPTIONAL = 1, /* without the file, the default device; a link to nowhere is an error */
+    CONFIG_REGULAR = 2,  /* nothing but a regular file, which no one has to write while we wait */
+};
+
 /*
- * Reads the description in file over the default device. Returns 0; -EINVAL, or the -errno of
- * reading, with *error written. *out is written only on success; end it with description_fini.
+ * Reads the description in file over the default device. Returns 0; 1 when there is none (file is
+ * NULL, or flags allow it) and *out is the default device; -EINVAL, or the -errno of reading, with
+ * *error written. *out is written only on success; end it with description_fini.
  */
-int config_load(const char *file, struct device_description *out, struct config_error *error);
+int config_load(const char *file, unsigned flags, struct device_description *out,
+                struct config_error *error);
 
 /* The same from text; file is its name in errors. */
 int config_parse(const char *file, const char *text, struct device_description *out,

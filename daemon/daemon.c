@@ -46,6 +46,7 @@ struct daemon {
     struct control *control;
     uv_signal_t signals[N_SIGNALS];
     struct heartbeat heartbeat;
+    struct log_limit reload_limit;
     const char *end_reason;
     char served_at[128];
     struct accept_place socket_place; /* what we made, to be removed at the end */
@@ -218,6 +219,7 @@ static void adopt(struct daemon *d, struct device_description *description,
                   const struct reload_outcome *outcome)
 {
     char changed[256] = "";
+    const char *text;
     size_t len = 0;
 
     description_adopt(d->options.description, description);
@@ -227,8 +229,22 @@ static void adopt(struct daemon *d, struct device_description *description,
     for (unsigned i = 0; i < outcome->n_changed && len < sizeof(changed); i++)
         len += (size_t)snprintf(changed + len, sizeof(changed) - len, "%s%s", i > 0 ? ", " : "",
                                 outcome->changed[i].key);
-    log_event(LOG_EVENT_RELOADED, LOG_FIELDS(LOG_TEXT("CHANGED", len > 0 ? changed : "nothing")),
-              LOG_LEVEL_INFO, "reload", "changed: %s", len > 0 ? changed : "nothing");
+    text = len > 0 ? changed : "nothing";
+    if (log_limit_pass(&d->reload_limit, "reload"))
+        log_event(LOG_EVENT_RELOADED, LOG_FIELDS(LOG_TEXT("CHANGED", text)), LOG_LEVEL_INFO,
+                  "reload", "changed: %s", text);
+}
+
+/* A level of the command line's stays, whatever the description says. */
+static void forget_log_level(struct reload_outcome *outcome)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < outcome->n_changed; i++) {
+        if (strcmp(outcome->changed[i].key, "log_level") != 0)
+            outcome->changed[kept++] = outcome->changed[i];
+    }
+    outcome->n_changed = kept;
 }
 
 static int reload(void *opaque, struct reload_outcome *out)
@@ -240,9 +256,11 @@ static int reload(void *opaque, struct reload_outcome *out)
     service_reloading(d->options.service);
     err = reload_read(d->options.config, d->options.config_optional, d->options.description,
                       &description, out);
+    if (d->options.log_level_given)
+        forget_log_level(out);
     if (err == 0)
         adopt(d, &description, out);
-    else
+    else if (log_limit_pass(&d->reload_limit, "reload"))
         log_event(LOG_EVENT_RELOAD_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", out->reason)),
                   LOG_LEVEL_ERR, "reload", "refused: %s", out->reason);
     heartbeat_ready(&d->heartbeat);
@@ -361,11 +379,15 @@ static void log_ready(const struct daemon *d)
 {
     const struct device_description *description = d->options.description;
     const char *path = d->served_at;
+    const char *file = d->options.described ? d->options.config : "the default device";
     char id[16];
 
     snprintf(id, sizeof(id), "%04x:%04x", description->pci.vendor, description->pci.device);
-    log_event(LOG_EVENT_READY, LOG_FIELDS(LOG_TEXT("DEVICE_ID", id), LOG_TEXT("SOCKET", path)),
-              LOG_LEVEL_INFO, "daemon", "%s: serving %s at %s", d->options.name, id, path);
+    log_event(LOG_EVENT_READY,
+              LOG_FIELDS(LOG_TEXT("DEVICE_ID", id), LOG_TEXT("SOCKET", path),
+                         LOG_TEXT("DESCRIPTION", file)),
+              LOG_LEVEL_INFO, "daemon", "%s: serving %s (%s) at %s", d->options.name, id, file,
+              path);
 }
 
 void daemon_run(struct daemon *d)
@@ -379,6 +401,7 @@ void daemon_run(struct daemon *d)
               "daemon", "stopping: %s", d->end_reason);
     snprintf(status, sizeof(status), "stopping: %s", d->end_reason);
     service_stopping(d->options.service, status);
+    control_finish(d->control);
     listener_finish(d->listener, FINISH_MS);
 }
 
@@ -399,8 +422,10 @@ void daemon_free(struct daemon *d)
     d->listener = NULL;
     device_free(d->dev);
     wake_free(d->wake);
-    for (size_t i = 0; i < N_SIGNALS; i++)
+    for (size_t i = 0; i < N_SIGNALS; i++) {
         uv_close((uv_handle_t *)&d->signals[i], NULL);
+        signal(signals[i], SIG_IGN); /* the end has begun already */
+    }
     heartbeat_fini(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     uv_loop_close(&d->loop);

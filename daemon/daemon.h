@@ -23,6 +23,7 @@ struct daemon_options {
     struct device_description *description; /* a reload changes what it may */
     const char *config;                     /* its file; NULL: the default device */
     bool config_optional;                   /* without the file, the default device */
+    bool described;                         /* the file was there */
     bool log_level_given;                   /* on the command line: a reload leaves it alone */
     struct service *service;
 };

@@ -2,18 +2,33 @@
 #define _GNU_SOURCE
 #include "heartbeat.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
+
+#include "log.h"
+
+static void on_status(uv_timer_t *timer);
 
 static void tell_status(struct heartbeat *h)
 {
     char text[HEARTBEAT_STATUS_BYTES];
+    int err;
 
     h->describe(h->opaque, text, sizeof(text));
-    if (strcmp(text, h->told) == 0)
+    if (!h->owes_ready && strcmp(text, h->told) == 0)
         return;
-    strcpy(h->told, text);
-    service_status(h->service, text);
+    err = h->owes_ready ? service_ready(h->service, text) : service_status(h->service, text);
+    if (err == 0) {
+        strcpy(h->told, text);
+        h->owes_ready = false;
+    } else if (h->owes_ready && err == -EAGAIN) {
+        uv_timer_start(&h->status, on_status, HEARTBEAT_STATUS_MS, 0);
+    } else if (h->owes_ready) {
+        log_err("service", "the service manager cannot be told that we are ready: %s",
+                strerror(-err));
+        h->owes_ready = false;
+    }
 }
 
 static void on_status(uv_timer_t *timer)
@@ -61,10 +76,10 @@ void heartbeat_ready(struct heartbeat *h)
 
     if (!service_is_told(h->service))
         return;
-    h->describe(h->opaque, h->told, sizeof(h->told));
-    service_ready(h->service, h->told);
+    h->owes_ready = true;
+    tell_status(h);
     uv_check_start(&h->turn, on_turn);
-    if (interval_ms > 0)
+    if (interval_ms > 0 && !uv_is_active((uv_handle_t *)&h->watchdog))
         uv_timer_start(&h->watchdog, on_watchdog, interval_ms, interval_ms);
 }
 

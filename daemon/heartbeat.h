@@ -28,6 +28,7 @@ struct heartbeat {
     uv_timer_t status;
     uv_check_t turn; /* every turn of the loop: something may have happened */
     char told[HEARTBEAT_STATUS_BYTES];
+    bool owes_ready; /* READY=1 was not taken */
 };
 
 /* describe writes the status, one line. service outlives it. */

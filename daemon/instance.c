@@ -66,17 +66,25 @@ void instance_name_from_path(const char *socket_path, char name[INSTANCE_NAME_BY
     snprintf(name, INSTANCE_NAME_BYTES, "%.*s", (int)(end - begin), begin);
 }
 
+/* With its mode, whatever the umask is: members of the sockets' group come through it. */
+static int make_folder(const char *path)
+{
+    if (mkdir(path, FOLDER_MODE) != 0)
+        return errno == EEXIST ? 0 : -errno;
+    return chmod(path, FOLDER_MODE) == 0 ? 0 : -errno;
+}
+
 int instance_make_folder(const struct instance *i)
 {
     char parent[PATH_MAX];
     char *slash;
+    int err = 0;
 
     strcpy(parent, i->folder);
     slash = strrchr(parent, '/');
     if (slash != NULL && slash != parent) {
         *slash = '\0';
-        if (mkdir(parent, FOLDER_MODE) != 0 && errno != EEXIST)
-            return -errno;
+        err = make_folder(parent);
     }
-    return mkdir(i->folder, FOLDER_MODE) == 0 || errno == EEXIST ? 0 : -errno;
+    return err == 0 ? make_folder(i->folder) : err;
 }

@@ -5,6 +5,7 @@ libdaemon_a_SOURCES = \
 	daemon/accept.c daemon/accept.h \
 	daemon/client_info.h \
 	daemon/config.c daemon/config.h \
+	daemon/config_file.c daemon/config_file.h \
 	daemon/config_json.c daemon/config_json.h \
 	daemon/control/control.c daemon/control/control.h \
 	daemon/control/methods.c daemon/control/methods.h \
@@ -21,6 +22,7 @@ libdaemon_a_SOURCES = \
 	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
 	daemon/reload.c daemon/reload.h \
+	daemon/service/datagram.c daemon/service/datagram.h \
 	daemon/service/journal.c daemon/service/journal.h \
 	daemon/service/library.c daemon/service/library.h \
 	daemon/service/service.c daemon/service/service.h \

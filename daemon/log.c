@@ -81,8 +81,7 @@ const char *log_event_id(enum log_event event)
     return ids[event];
 }
 
-/* Copies text to out, each control character as \xNN; what does not fit is cut. */
-static void escape(const char *text, char *out, size_t size)
+void log_escape(const char *text, char *out, size_t size)
 {
     static const char hex[] = "0123456789abcdef";
     size_t n = 0;
@@ -119,6 +118,9 @@ static void write_stderr(const struct log_record *record)
 }
 
 static void write_record(struct log_record *record, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
+
+static void write_record(struct log_record *record, const char *format, va_list args)
 {
     char text[LINE_MAX_BYTES];
     char escaped[ESCAPED_MAX_BYTES];
@@ -126,11 +128,9 @@ static void write_record(struct log_record *record, const char *format, va_list 
     if (!log_enabled(record->level))
         return;
     vsnprintf(text, sizeof(text), format, args);
-    escape(text, escaped, sizeof(escaped));
+    log_escape(text, escaped, sizeof(escaped));
     record->text = escaped;
-    if (current_writer != NULL)
-        current_writer(writer_opaque, record);
-    else
+    if (current_writer == NULL || !current_writer(writer_opaque, record))
         write_stderr(record);
 }
 

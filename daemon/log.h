@@ -25,7 +25,7 @@ enum log_level {
  */
 enum log_event {
     LOG_EVENT_NONE,
-    LOG_EVENT_READY,               /* DEVICE_ID, SOCKET */
+    LOG_EVENT_READY,               /* DEVICE_ID, SOCKET, DESCRIPTION */
     LOG_EVENT_STOPPING,            /* REASON */
     LOG_EVENT_CLIENT_ATTACHED,     /* CLIENT_PID, CLIENT_UID, PROTOCOL, PROFILE */
     LOG_EVENT_CLIENT_DETACHED,     /* CLIENT_PID, REASON, REQUESTS, ERRORS */
@@ -78,10 +78,13 @@ void log_set_prefixes(bool on);
 
 /*
  * Lines go to the writer instead of stderr from now on; NULL: back to stderr. A writer must not
- * wait: what cannot be written now is lost.
+ * wait: what cannot be written now is lost. It returns false when the line is to go to stderr.
  */
-typedef void (*log_writer)(void *opaque, const struct log_record *record);
+typedef bool (*log_writer)(void *opaque, const struct log_record *record);
 void log_set_writer(log_writer writer, void *opaque);
+
+/* Copies text to out, each control character as \xNN; what does not fit is cut. */
+void log_escape(const char *text, char *out, size_t size);
 
 /* Control characters in the outcome are escaped, so a peer's text cannot forge a line. */
 void log_line(enum log_level level, const char *module, const char *format, ...)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <json-c/json.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +170,7 @@ static int parse_options(int argc, char **argv, struct options *o)
     if (optind < argc)
         return bad_usage("takes options only, not ", argv[optind]);
     if (o->instance != NULL && instance_init(&o->place, o->instance) != 0)
-        return bad_usage("--instance takes a name of letters, digits, _, - and ., not ",
+        return bad_usage("--instance takes a name of at most 63 letters, digits, _, - and ., not ",
                          o->instance);
     if (o->instance != NULL && o->daemon.config == NULL) {
         o->daemon.config = o->place.config;
@@ -301,23 +302,24 @@ static int run(struct options *o)
 }
 
 /* Returns 0 or -errno, with the reason logged and told. */
-static int load_description(const struct options *o, struct device_description *out)
+static int load_description(struct options *o, struct device_description *out)
 {
     struct config_error error;
     const char *warning;
-    int err = o->daemon.config != NULL ? config_load(o->daemon.config, out, &error) : -ENOENT;
+    int err =
+        config_load(o->daemon.config,
+                    o->daemon.config_optional ? CONFIG_OPTIONAL | CONFIG_REGULAR : 0, out, &error);
 
-    if (err == -ENOENT && (o->daemon.config == NULL || o->daemon.config_optional)) {
-        description_default(out);
-        return 0;
-    }
-    if (err != 0) {
+    if (err < 0) {
         log_event(LOG_EVENT_DESCRIPTION_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", error.text)),
                   LOG_LEVEL_ERR, "config", "%s", error.text);
         if (o->daemon.service != NULL)
             service_failed(o->daemon.service, error.text, -err);
         return err;
     }
+    o->daemon.described = err == 0;
+    o->daemon.description = out;
+    daemon_set_log_level(&o->daemon);
     warning = config_warning(out);
     if (warning != NULL)
         log_warning("config", "%s: %s", o->daemon.config, warning);
@@ -332,14 +334,16 @@ static int act_on_device(struct options *o)
 
     if (load_description(o, &description) != 0)
         return EXIT_DESCRIPTION;
-    o->daemon.description = &description;
-    daemon_set_log_level(&o->daemon);
     if (o->action == ACTION_RUN)
         status = run(o);
     else if (o->action == ACTION_DUMP)
         status = dump_config(&description) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    else if (o->daemon.described)
+        printf("%s: valid\n", o->daemon.config);
+    else if (o->daemon.config != NULL)
+        printf("there is no %s: the default device, which is valid\n", o->daemon.config);
     else
-        printf("%s: valid\n", o->daemon.config != NULL ? o->daemon.config : "the default device");
+        puts("the default device: valid");
     description_fini(&description);
     return status;
 }
@@ -360,7 +364,7 @@ static int act(struct options *o)
         return EXIT_SUCCESS;
     case ACTION_RUN:
         if (service_new(o->daemon.name, &o->daemon.service) != 0)
-            return EXIT_FAILURE;
+            return EXIT_USAGE; /* the next start would end the same way */
         status = act_on_device(o);
         service_free(o->daemon.service);
         return status;
@@ -376,6 +380,7 @@ int main(int argc, char **argv)
 
     if (ensure_standard_fds() != 0)
         return EXIT_FAILURE;
+    signal(SIGHUP, SIG_IGN); /* too early to mean anything */
     if (parse_options(argc, argv, &options) != 0)
         return EXIT_USAGE;
     status = act(&options);

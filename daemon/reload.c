@@ -6,21 +6,6 @@
 
 #include "config.h"
 
-static int read_description(const char *file, bool optional, struct device_description *out,
-                            struct reload_outcome *outcome)
-{
-    struct config_error error;
-    int err = file != NULL ? config_load(file, out, &error) : -ENOENT;
-
-    if (err == -ENOENT && (file == NULL || optional)) {
-        description_default(out);
-        return 0;
-    }
-    if (err != 0)
-        snprintf(outcome->reason, sizeof(outcome->reason), "%s", error.text);
-    return err;
-}
-
 /* The first key that must stay as it is and has not, or NULL. */
 static const char *fixed_key(const struct reload_outcome *outcome)
 {
@@ -35,14 +20,17 @@ int reload_read(const char *file, bool optional, const struct device_description
                 struct device_description *out, struct reload_outcome *outcome)
 {
     struct device_description d;
+    struct config_error error;
     const char *key;
     int err;
 
     outcome->n_changed = 0;
     outcome->reason[0] = '\0';
-    err = read_description(file, optional, &d, outcome);
-    if (err != 0)
+    err = config_load(file, CONFIG_REGULAR | (optional ? CONFIG_OPTIONAL : 0), &d, &error);
+    if (err < 0) {
+        snprintf(outcome->reason, sizeof(outcome->reason), "%s", error.text);
         return err;
+    }
     outcome->n_changed = description_compare(current, &d, outcome->changed);
     key = fixed_key(outcome);
     if (key == NULL) {

@@ -124,7 +124,8 @@ static void on_socket(void *arg, int events)
     if (err == 0)
         err = varlink_flush(c->varlink);
     if (err != 0 && err != -EAGAIN) {
-        close_connection(c, describe(err));
+        /* Those that go without their reply have broken no rule. */
+        close_connection(c, err == -EPIPE || err == -ECONNRESET ? NULL : describe(err));
         return;
     }
     /* For calls that are left for the next turn, a writable socket calls us again at once. */
@@ -204,14 +205,24 @@ int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct
     return 0;
 }
 
-void control_free(struct control *c)
+void control_finish(struct control *c)
 {
     if (c == NULL)
         return;
     acceptor_free(c->acceptor);
+    c->acceptor = NULL;
     while (c->n_connections > 0) {
-        varlink_flush(c->connections[0]->varlink);
-        close_connection(c->connections[0], NULL);
+        struct connection *connection = c->connections[0];
+
+        if (varlink_fill(connection->varlink) >= 0)
+            handle_calls(connection);
+        varlink_flush(connection->varlink);
+        close_connection(connection, NULL);
     }
+}
+
+void control_free(struct control *c)
+{
+    control_finish(c);
     free(c);
 }

@@ -33,6 +33,10 @@ struct control_host {
 
 /* fd: the listening socket, owned from now on, also on failure. 0 or -errno. */
 int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct control **out);
+
+/* Answers the calls that have come so far, and closes all connections. NULL is allowed. */
+void control_finish(struct control *c);
+
 void control_free(struct control *c);
 
 #endif

@@ -3,35 +3,32 @@
 #include "journal.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "peer.h"
+#include "datagram.h"
 
-#define MAX_FIELDS   16
-#define RECORD_BYTES 8192 /* a line is at most a quarter of it */
+/* A line is at most a quarter of it. */
+#define RECORD_BYTES 8192
+
+/* A field's value is cut here. */
+#define VALUE_BYTES 1024
 
 struct journal {
-    const struct library *library;
     char instance[64];
-    /* Connected to journald like the library's own, which may block; this one tells whether it
-     * would. */
-    int probe;
+    char socket_path[128];
+    int fd;
     unsigned dropped;
 };
 
-/* A record under way: NAME=VALUE, each in its own part of text. */
-struct fields {
+/* A record under way: lines of NAME=VALUE, none of which holds a newline. */
+struct record {
     char text[RECORD_BYTES];
-    size_t used;
-    struct iovec iov[MAX_FIELDS];
-    int n;
+    size_t len;
 };
 
 bool journal_is_stderr(void)
@@ -45,114 +42,106 @@ bool journal_is_stderr(void)
            fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
-int journal_new(const struct library *library, const char *instance, const char *socket_path,
-                struct journal **out)
+int journal_new(const char *instance, const char *socket_path, struct journal **out)
 {
-    struct sockaddr_un addr;
     struct journal *j = calloc(1, sizeof(*j));
-    int err = j != NULL ? peer_address(socket_path, &addr) : -ENOMEM;
 
-    if (err != 0)
-        goto fail;
-    j->library = library;
+    if (j == NULL)
+        return -ENOMEM;
     snprintf(j->instance, sizeof(j->instance), "%s", instance);
-    j->probe = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (j->probe < 0) {
-        err = -errno;
-        goto fail;
-    }
-    if (connect(j->probe, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        err = -errno;
-        close(j->probe);
-        goto fail;
+    snprintf(j->socket_path, sizeof(j->socket_path), "%s", socket_path);
+    j->fd = datagram_open();
+    if (j->fd < 0) {
+        int err = j->fd;
+
+        free(j);
+        return err;
     }
     *out = j;
     return 0;
-fail:
-    free(j);
-    return err;
 }
 
 void journal_free(struct journal *j)
 {
     if (j == NULL)
         return;
-    close(j->probe);
+    close(j->fd);
     free(j);
 }
 
-static void add(struct fields *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add(struct record *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-static void add(struct fields *f, const char *format, ...)
+/* What does not fit is left out; the message is the first. */
+static void add(struct record *r, const char *format, ...)
 {
-    char *at = f->text + f->used;
-    size_t room = sizeof(f->text) - f->used;
+    size_t room = sizeof(r->text) - r->len;
     va_list args;
     int len;
 
     va_start(args, format);
-    len = vsnprintf(at, room, format, args);
+    len = vsnprintf(r->text + r->len, room, format, args);
     va_end(args);
-    if (len < 0 || (size_t)len >= room || f->n == MAX_FIELDS)
-        return; /* what does not fit is left out; the message is the first */
-    f->iov[f->n++] = (struct iovec) { .iov_base = at, .iov_len = (size_t)len };
-    f->used += (size_t)len;
+    if (len < 0 || (size_t)len + 1 >= room)
+        return;
+    r->len += (size_t)len;
+    r->text[r->len++] = '\n';
 }
 
-static void add_event(struct fields *f, const struct log_record *record)
+static void add_event(struct record *r, const struct log_record *record)
 {
     const char *id = log_event_id(record->event);
+    char value[VALUE_BYTES];
 
     if (id != NULL)
-        add(f, "MESSAGE_ID=%s", id);
-    for (const struct log_field *field = record->fields; field != NULL && field->name != NULL;
-         field++) {
-        if (field->text != NULL)
-            add(f, "VFIO_USERD_%s=%s", field->name, field->text);
-        else
-            add(f, "VFIO_USERD_%s=%lld", field->name, (long long)field->number);
+        add(r, "MESSAGE_ID=%s", id);
+    for (const struct log_field *f = record->fields; f != NULL && f->name != NULL; f++) {
+        if (f->text != NULL) {
+            log_escape(f->text, value, sizeof(value));
+            add(r, "VFIO_USERD_%s=%s", f->name, value);
+        } else {
+            add(r, "VFIO_USERD_%s=%lld", f->name, (long long)f->number);
+        }
     }
 }
 
-static void send_record(struct journal *j, const struct log_record *record)
+static int send_record(const struct journal *j, const struct log_record *record)
 {
-    struct fields f;
+    struct record r;
 
-    f.used = 0;
-    f.n = 0;
-    add(&f, "MESSAGE=%s: %s", record->module, record->text);
-    add(&f, "PRIORITY=%d", record->level);
-    add(&f, "SYSLOG_IDENTIFIER=vfio-userd");
-    add(&f, "VFIO_USERD_INSTANCE=%s", j->instance);
-    add(&f, "VFIO_USERD_MODULE=%s", record->module);
-    add_event(&f, record);
-    j->library->journal_sendv(f.iov, f.n);
+    r.len = 0;
+    add(&r, "MESSAGE=%s: %s", record->module, record->text);
+    add(&r, "PRIORITY=%d", record->level);
+    add(&r, "SYSLOG_IDENTIFIER=vfio-userd");
+    add(&r, "VFIO_USERD_INSTANCE=%s", j->instance);
+    add(&r, "VFIO_USERD_MODULE=%s", record->module);
+    add_event(&r, record);
+    return datagram_send(j->fd, j->socket_path, r.text, r.len);
 }
 
-static bool takes_more(const struct journal *j)
+/* Says how many lines were lost before this one. */
+static int tell_dropped(struct journal *j)
 {
-    struct pollfd p = { .fd = j->probe, .events = POLLOUT };
+    char text[64];
+    const struct log_record lost = { .level = LOG_LEVEL_WARNING, .module = "log", .text = text };
+    int err;
 
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+    if (j->dropped == 0)
+        return 0;
+    snprintf(text, sizeof(text), "%u lines were lost: the journal took none", j->dropped);
+    err = send_record(j, &lost);
+    if (err == 0)
+        j->dropped = 0;
+    return err;
 }
 
-void journal_write(void *opaque, const struct log_record *record)
+bool journal_write(void *opaque, const struct log_record *record)
 {
     struct journal *j = opaque;
-    char text[64];
+    int err = tell_dropped(j);
 
-    if (!takes_more(j)) {
+    if (err == 0)
+        err = send_record(j, record);
+    if (err == -EAGAIN || err == -ENOBUFS)
         j->dropped++;
-        return;
-    }
-    if (j->dropped > 0) {
-        const struct log_record lost = { .level = LOG_LEVEL_WARNING,
-                                         .module = "log",
-                                         .text = text };
-
-        snprintf(text, sizeof(text), "%u lines were lost: the journal took none", j->dropped);
-        j->dropped = 0;
-        send_record(j, &lost);
-    }
-    send_record(j, record);
+    return err == 0 || err == -EAGAIN || err == -ENOBUFS;
 }

@@ -9,7 +9,6 @@
 #ifdef HAVE_LIBSYSTEMD
 #include <dlfcn.h>
 #include <systemd/sd-daemon.h>
-#include <systemd/sd-journal.h>
 
 #include "log.h"
 
@@ -21,10 +20,8 @@
                                                 __typeof__(&function)),                    \
                    #function " has another type")
 
-SAME_TYPE(notify, sd_notify);
 SAME_TYPE(watchdog_enabled, sd_watchdog_enabled);
 SAME_TYPE(listen_fds_with_names, sd_listen_fds_with_names);
-SAME_TYPE(journal_sendv, sd_journal_sendv);
 
 bool library_available(void)
 {
@@ -33,25 +30,26 @@ bool library_available(void)
 
 int library_load(struct library *out)
 {
-    void *handle = dlopen(LIBRARY, RTLD_LAZY);
-    struct library found;
+    struct library found = { .handle = dlopen(LIBRARY, RTLD_LAZY) };
 
-    if (handle == NULL) {
+    if (found.handle == NULL) {
         log_err("service", "the service manager cannot be talked to: %s", dlerror());
         return -ENOENT;
     }
-    found.notify = dlsym(handle, "sd_notify");
-    found.watchdog_enabled = dlsym(handle, "sd_watchdog_enabled");
-    found.listen_fds_with_names = dlsym(handle, "sd_listen_fds_with_names");
-    found.journal_sendv = dlsym(handle, "sd_journal_sendv");
-    if (found.notify == NULL || found.watchdog_enabled == NULL ||
-        found.listen_fds_with_names == NULL || found.journal_sendv == NULL) {
+    found.watchdog_enabled = dlsym(found.handle, "sd_watchdog_enabled");
+    found.listen_fds_with_names = dlsym(found.handle, "sd_listen_fds_with_names");
+    if (found.watchdog_enabled == NULL || found.listen_fds_with_names == NULL) {
         log_err("service", "%s lacks a function: %s", LIBRARY, dlerror());
-        dlclose(handle);
+        dlclose(found.handle);
         return -ENOENT;
     }
     *out = found;
     return 0;
+}
+
+void library_unload(struct library *l)
+{
+    dlclose(l->handle);
 }
 #else
 bool library_available(void)
@@ -63,5 +61,10 @@ int library_load(struct library *out)
 {
     (void)out;
     return -ENOSYS;
+}
+
+void library_unload(struct library *l)
+{
+    (void)l;
 }
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libsystemd, loaded at run time. It brings six other libraries along, more than half of what the
- * daemon would weigh, so a process that no service manager has started does without.
+ * libsystemd, loaded while it is needed: at the start, when a service manager has started us. It
+ * brings six other libraries along, more than half of what the daemon would weigh.
  *
  * Only library.c has ifdefs: in a build without libsystemd nothing can be loaded, and the rest of
  * service/ is the same.
@@ -11,23 +11,22 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
-/* libsystemd's functions of these names, without their sd_; all NULL when it is not loaded. */
+/* libsystemd's functions of these names, without their sd_. */
 struct library {
-    int (*notify)(int unset_environment, const char *state);
     int (*watchdog_enabled)(int unset_environment, uint64_t *usec);
     int (*listen_fds_with_names)(int unset_environment, char ***names);
-    int (*journal_sendv)(const struct iovec *iov, int n);
+    void *handle;
 };
 
 /* Whether this build can load it. */
 bool library_available(void);
 
 /*
- * Loads it, for as long as the process lives. Returns 0 with *out written, -ENOSYS in a build
+ * Loads it, until library_unload. Returns 0 with *out written, -ENOSYS in a build
  * without, -ENOENT with the reason logged when it is not to be had.
  */
 int library_load(struct library *out);
+void library_unload(struct library *l);
 
 #endif

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "datagram.h"
 #include "journal.h"
 #include "library.h"
 #include "log.h"
@@ -23,8 +24,9 @@ static const char *const fd_names[] = { SERVICE_FD_DEVICE, SERVICE_FD_CONTROL };
 #define N_FDS (sizeof(fd_names) / sizeof(fd_names[0]))
 
 struct service {
-    struct library library;
     struct journal *journal; /* NULL: the log goes to stderr */
+    const char *manager;     /* where it takes messages; of the environment */
+    int socket;              /* to send them from; -1 */
     int fds[N_FDS];          /* -1: not passed, or taken */
     bool told;
     uint64_t watchdog_usec;
@@ -53,36 +55,47 @@ static bool takes_connections(int fd)
            socket_option(fd, SO_ACCEPTCONN) == 1;
 }
 
-static int keep_fd(struct service *s, int fd, const char *name)
+/* Says why passed sockets are refused; returns -EINVAL. */
+static int refuse(struct service *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static int refuse(struct service *s, const char *format, ...)
 {
-    for (size_t i = 0; i < N_FDS; i++) {
-        if (strcmp(name, fd_names[i]) != 0)
-            continue;
-        if (s->fds[i] >= 0)
-            break;
-        s->fds[i] = fd;
-        if (takes_connections(fd))
-            return 0;
-        log_err("service", "the \"%s\" socket that was passed is no listening UNIX stream socket",
-                name);
-        return -EINVAL;
-    }
-    log_err("service",
-            "the service manager passed socket %d as \"%s\": one \"%s\" and one \"%s\" are taken "
-            "(FileDescriptorName=)",
-            fd, name, SERVICE_FD_DEVICE, SERVICE_FD_CONTROL);
-    close(fd);
+    char text[256];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    log_err("service", "%s", text);
+    service_failed(s, text, EINVAL);
     return -EINVAL;
 }
 
-static int take_passed_fds(struct service *s)
+/* fd is taken over, also on failure. */
+static int keep_fd(struct service *s, int fd, const char *name)
+{
+    for (size_t i = 0; i < N_FDS; i++) {
+        if (strcmp(name, fd_names[i]) != 0 || s->fds[i] >= 0)
+            continue;
+        s->fds[i] = fd;
+        if (takes_connections(fd))
+            return 0;
+        return refuse(s, "the \"%s\" socket that was passed is no listening UNIX stream socket",
+                      name);
+    }
+    close(fd);
+    return refuse(s,
+                  "the service manager passed socket %d as \"%s\": one \"%s\" and one \"%s\" are "
+                  "taken (FileDescriptorName=)",
+                  fd, name, SERVICE_FD_DEVICE, SERVICE_FD_CONTROL);
+}
+
+static int take_passed_fds(struct service *s, const struct library *library)
 {
     char **names = NULL;
-    int n = s->library.listen_fds_with_names(1, &names);
-    int err = n < 0 ? n : 0;
+    int n = library->listen_fds_with_names(1, &names);
+    int err = n < 0 ? refuse(s, "the passed sockets cannot be taken: %s", strerror(-n)) : 0;
 
-    if (err < 0)
-        log_err("service", "the passed sockets cannot be taken: %s", strerror(-err));
     for (int i = 0; i < n; i++) {
         if (keep_fd(s, FIRST_PASSED_FD + i, names[i]) != 0)
             err = -EINVAL;
@@ -111,52 +124,76 @@ int service_take_fd(struct service *s, const char *name)
 
 static void log_to_journal(struct service *s, const char *instance)
 {
-    int err = journal_new(&s->library, instance, JOURNAL_SOCKET, &s->journal);
+    log_set_prefixes(true);
+    if (journal_new(instance, JOURNAL_SOCKET, &s->journal) == 0)
+        log_set_writer(journal_write, s->journal);
+}
 
-    if (err != 0) {
-        log_warning("service", "the journal is not to be reached, lines have no fields: %s",
-                    strerror(-err));
+static void prepare_to_tell(struct service *s)
+{
+    s->manager = getenv("NOTIFY_SOCKET");
+    if (s->manager == NULL)
         return;
-    }
-    log_set_writer(journal_write, s->journal);
+    s->socket = datagram_open();
+    s->told = s->socket >= 0;
+}
+
+/* What libsystemd is needed for. */
+static int ask_environment(struct service *s)
+{
+    bool passed = getenv("LISTEN_FDS") != NULL;
+    struct library library;
+    int err;
+
+    if (!passed && getenv("WATCHDOG_USEC") == NULL)
+        return 0;
+    err = library_load(&library);
+    if (err != 0 && passed)
+        return refuse(s, "sockets were passed, and cannot be taken without libsystemd");
+    if (err != 0)
+        return 0;
+    if (library.watchdog_enabled(1, &s->watchdog_usec) <= 0 || !s->told)
+        s->watchdog_usec = 0;
+    err = take_passed_fds(s, &library);
+    library_unload(&library);
+    return err;
 }
 
 int service_new(const char *instance, struct service **out)
 {
     struct service *s = calloc(1, sizeof(*s));
-    bool in_journal = journal_is_stderr();
-    int err = 0;
+    int err;
 
     if (s == NULL)
         return -ENOMEM;
+    s->socket = -1;
     for (size_t i = 0; i < N_FDS; i++)
         s->fds[i] = -1;
-    log_set_prefixes(in_journal);
-    if ((in_journal || getenv("NOTIFY_SOCKET") != NULL || getenv("LISTEN_FDS") != NULL) &&
-        library_load(&s->library) == 0) {
-        s->told = getenv("NOTIFY_SOCKET") != NULL;
-        if (s->library.watchdog_enabled(1, &s->watchdog_usec) <= 0 || !s->told)
-            s->watchdog_usec = 0;
-        if (in_journal)
-            log_to_journal(s, instance);
-        err = take_passed_fds(s);
-    }
+    if (journal_is_stderr())
+        log_to_journal(s, instance);
+    prepare_to_tell(s);
+    err = ask_environment(s);
     if (err != 0) {
         service_free(s);
-        return -EINVAL;
+        return err;
     }
     *out = s;
     return 0;
+}
+
+static void close_fd(int fd)
+{
+    if (fd >= 0)
+        close(fd);
 }
 
 void service_free(struct service *s)
 {
     if (s == NULL)
         return;
-    for (size_t i = 0; i < N_FDS; i++) {
-        if (s->fds[i] >= 0)
-            close(s->fds[i]);
-    }
+    for (size_t i = 0; i < N_FDS; i++)
+        close_fd(s->fds[i]);
+    close_fd(s->socket);
     if (s->journal != NULL)
         log_set_writer(NULL, NULL);
     journal_free(s->journal);
@@ -177,44 +214,46 @@ uint64_t service_watchdog_usec(const struct service *s)
     return s->watchdog_usec;
 }
 
-static void notify(struct service *s, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void notify(struct service *s, const char *format, ...)
+static int notify(const struct service *s, const char *state)
 {
-    char state[1024];
-    va_list args;
-
-    if (!s->told)
-        return;
-    va_start(args, format);
-    vsnprintf(state, sizeof(state), format, args);
-    va_end(args);
-    s->library.notify(0, state);
+    return s->told ? datagram_send(s->socket, s->manager, state, strlen(state)) : 0;
 }
 
-void service_ready(struct service *s, const char *status)
+/* With a status, which must be one line. */
+static int notify_status(const struct service *s, const char *state, const char *status)
 {
-    notify(s, "READY=1\nSTATUS=%s", status);
+    char line[768];
+    char text[1024];
+
+    log_escape(status, line, sizeof(line));
+    snprintf(text, sizeof(text), "%sSTATUS=%s", state, line);
+    return notify(s, text);
 }
 
-void service_status(struct service *s, const char *status)
+int service_ready(struct service *s, const char *status)
 {
-    notify(s, "STATUS=%s", status);
+    return notify_status(s, "READY=1\n", status);
+}
+
+int service_status(struct service *s, const char *status)
+{
+    return notify_status(s, "", status);
 }
 
 void service_reloading(struct service *s)
 {
     struct timespec now;
+    char text[64];
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    notify(s, "RELOADING=1\nMONOTONIC_USEC=%lld",
-           (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    snprintf(text, sizeof(text), "RELOADING=1\nMONOTONIC_USEC=%lld",
+             (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+    notify(s, text);
 }
 
 void service_stopping(struct service *s, const char *status)
 {
-    notify(s, "STOPPING=1\nSTATUS=%s", status);
+    notify_status(s, "STOPPING=1\n", status);
 }
 
 void service_alive(struct service *s)
@@ -224,5 +263,8 @@ void service_alive(struct service *s)
 
 void service_failed(struct service *s, const char *status, int error)
 {
-    notify(s, "STATUS=%s\nERRNO=%d", status, error);
+    char state[32];
+
+    snprintf(state, sizeof(state), "ERRNO=%d\n", error);
+    notify_status(s, state, status);
 }

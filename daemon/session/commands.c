@@ -35,8 +35,10 @@ static void say_by_message(struct command_context *c, const char *why)
     if (c->by_message_said)
         return;
     c->by_message_said = true;
-    log_event(LOG_EVENT_MEMORY_NOT_SHARED, LOG_FIELDS(LOG_TEXT("REASON", why)), LOG_LEVEL_WARNING,
-              "dma", "guest memory is not shared: %s; DMA goes through messages until then", why);
+    if (log_limit_pass(c->listener_limit, "dma"))
+        log_event(LOG_EVENT_MEMORY_NOT_SHARED, LOG_FIELDS(LOG_TEXT("REASON", why)),
+                  LOG_LEVEL_WARNING, "dma",
+                  "guest memory is not shared: %s; DMA goes through messages until then", why);
 }
 
 static int handle_dma_map(struct command_context *c, const struct message_request *request,

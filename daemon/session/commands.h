@@ -28,9 +28,10 @@ struct reply {
 struct command_context {
     struct device *dev;
     enum client_profile profile;
-    struct log_limit *limit;
-    bool shared_seen;     /* a DMA_MAP came with an fd: this client shares its memory */
-    bool by_message_said; /* why DMA goes through messages: said once */
+    struct log_limit *limit;          /* this client's lines */
+    struct log_limit *listener_limit; /* lines that each client brings once */
+    bool shared_seen;                 /* a DMA_MAP came with an fd: this client shares its memory */
+    bool by_message_said;             /* why DMA goes through messages: said once */
 };
 
 /* The reply's payload of len bytes, to be filled in whole; NULL without memory. */

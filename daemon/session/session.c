@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,8 @@ struct session {
     struct command_context context;
     struct log_limit limit;
     struct dma_messages dma;
+    char refusal[128];      /* why it may not be the client; "": nothing is against it */
+    bool out_of_step;       /* what it sends is no message, and that has been said */
     const char *end_reason; /* why there is no more to read, when that is so */
     bool attached;
     bool closing;
@@ -113,12 +116,28 @@ static void log_detached(const struct session *s, const char *reason)
               (unsigned long long)client->errors);
 }
 
-static void log_refused(const struct session *s, const char *reason)
+static void log_refused(const struct session *s)
 {
     if (log_limit_pass(s->host.limit, "session"))
         log_event(LOG_EVENT_CLIENT_REFUSED,
-                  LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", reason)),
-                  LOG_LEVEL_WARNING, "session", "pid %d turned away: %s", (int)s->info.pid, reason);
+                  LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", s->refusal)),
+                  LOG_LEVEL_WARNING, "session", "pid %d turned away: %s", (int)s->info.pid,
+                  s->refusal);
+}
+
+/* Why it may not be the client; logged when it is closed for it. */
+static void refuse(struct session *s, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void refuse(struct session *s, const char *format, ...)
+{
+    va_list args;
+
+    if (s->refusal[0] != '\0')
+        return;
+    va_start(args, format);
+    vsnprintf(s->refusal, sizeof(s->refusal), format, args);
+    va_end(args);
 }
 
 void session_close(struct session *s, const char *reason)
@@ -130,7 +149,9 @@ void session_close(struct session *s, const char *reason)
     if (s->attached) {
         log_detached(s, reason);
         device_drop_client(s->dev);
-    } else {
+    } else if (s->refusal[0] != '\0') {
+        log_refused(s);
+    } else if (!s->out_of_step) {
         log_limited(s->host.limit, LOG_LEVEL_INFO, "session", "connection of pid %d closed: %s",
                     (int)s->info.pid, reason);
     }
@@ -145,7 +166,8 @@ void session_close(struct session *s, const char *reason)
 
 static void on_version_timeout(uv_timer_t *timer)
 {
-    session_close(timer->data, "no VERSION message came in time");
+    refuse(timer->data, "no VERSION message came in time");
+    session_close(timer->data, "");
 }
 
 int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
@@ -173,7 +195,9 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     s->dev = dev;
     s->unmask_fd = -1;
     s->end_reason = "it closed the connection";
-    s->context = (struct command_context) { .dev = dev, .limit = &s->limit };
+    s->context = (struct command_context) { .dev = dev,
+                                            .limit = &s->limit,
+                                            .listener_limit = s->host.limit };
     dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
     err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
     if (err != 0) {
@@ -312,25 +336,21 @@ static int attach(struct session *s, const struct message_request *request, stru
     struct version_caps ours;
     struct version_caps agreed;
     const char *field = "";
-    char reason[128];
     int err = version_parse(request->version.major, request->version.minor, request->version.json,
                             request->version.json_len, &client, &field);
 
     if (err != 0) {
-        snprintf(reason, sizeof(reason), "VERSION: %s is not valid", field);
-        log_refused(s, reason);
+        refuse(s, "VERSION: %s is not valid", field);
         return err;
     }
     our_caps(device_limits(s->dev), &ours);
     err = version_negotiate(&client, &ours, &agreed);
     if (err != 0) {
-        snprintf(reason, sizeof(reason), "VERSION: protocol %u.%u is not supported", client.major,
-                 client.minor);
-        log_refused(s, reason);
+        refuse(s, "VERSION: protocol %u.%u is not supported", client.major, client.minor);
         return err;
     }
     if (!s->host.attach(s->host.opaque, s)) {
-        log_refused(s, "another client is attached");
+        refuse(s, "another client is attached");
         return -EBUSY;
     }
     s->attached = true;
@@ -366,8 +386,8 @@ static bool handle_first(struct session *s, const struct stream_message *m)
         err = attach(s, &request, &reply);
     if (send_reply(s, &m->hdr, err, &reply) == 0 && err == 0)
         return true;
-    session_close(s, err == -EBUSY ? "another client is attached"
-                                   : "it did not begin with a valid VERSION message");
+    refuse(s, "it did not begin with a valid VERSION message");
+    session_close(s, "");
     return false;
 }
 
@@ -503,7 +523,8 @@ static bool handle_received(struct session *s)
     if (s->closing)
         return false;
     if (n < 0) {
-        if (log_limit_pass(&s->limit, "session"))
+        s->out_of_step = true;
+        if (log_limit_pass(s->host.limit, "session"))
             log_event(LOG_EVENT_CLIENT_OUT_OF_STEP,
                       LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid)), LOG_LEVEL_WARNING,
                       "session", "pid %d: the stream is out of step: bad size or type in a header",
@@ -557,7 +578,6 @@ void session_finish(struct session *s, int64_t deadline, const char *reason)
 {
     /* What it has sent can still be read, and then comes its end. */
     shutdown(stream_fd(s->stream), SHUT_RD);
-    s->finishing = true;
     s->end_reason = reason;
     while (!s->closing) {
         if (s->blocked && peer_wait(stream_fd(s->stream), POLLOUT, -1, deadline) != 0)

@@ -8,6 +8,9 @@
  *   collect       waits for their replies: "collected COUNT"
  *   err           sends a request that is wrong and reads the answer: "refused"
  *   end           waits until the server closes the connection: "ended"
+ *   map           tells of memory without sharing it: "mapped"
+ *   garbage       sends what is no message: "sent"
+ *   babble PATH   connects to PATH, sends what is no JSON and waits for its end: "hung up PID"
  *   kill PID      kills the server, which has this PID, attaches again once the connection is
  *                 closed, and reads a register: "served after MICROSECONDS us"
  *
@@ -19,10 +22,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "client.h"
+#include "peer.h"
+#include "stream.h"
 
 #define BAR0      0
 #define TIMER_SEC 0x000
@@ -126,6 +132,43 @@ static int err_request(struct attached *a)
     return err == -EINVAL ? 0 : err == 0 ? -EPROTO : err;
 }
 
+static int map(struct attached *a)
+{
+    int err = client_dma_map(a->client, 0, 4096, VFIO_DMA_MAP_FLAG_READ, -1, 0);
+
+    if (err == 0)
+        puts("mapped");
+    return err;
+}
+
+static int garbage(struct attached *a)
+{
+    const char bytes[16] = "no message at a";
+
+    if (send(stream_fd(client_stream(a->client)), bytes, sizeof(bytes), MSG_NOSIGNAL) !=
+        (ssize_t)sizeof(bytes))
+        return -errno;
+    puts("sent");
+    return 0;
+}
+
+static int babble(const char *path)
+{
+    char byte;
+    int fd = peer_connect(path, 0);
+    ssize_t n;
+
+    if (fd < 0)
+        return fd;
+    n = send(fd, "babble", sizeof("babble"), MSG_NOSIGNAL); /* and the NUL at its end */
+    if (n > 0)
+        n = recv(fd, &byte, 1, 0);
+    close(fd);
+    if (n == 0)
+        printf("hung up %d\n", (int)getpid());
+    return n == 0 ? 0 : -EPROTO;
+}
+
 static int wait_for_end(struct attached *a)
 {
     int err = client_serve(a->client, -1, LIMIT_MS);
@@ -155,10 +198,18 @@ static int kill_server(struct attached *a, long pid)
 static int obey(struct attached *a, const char *line)
 {
     char command[16] = "";
-    long number = 0;
+    char word[128] = "";
+    long number;
     int err;
 
-    sscanf(line, "%15s %ld", command, &number);
+    sscanf(line, "%15s %127s", command, word);
+    number = strtol(word, NULL, 10);
+    if (strcmp(command, "map") == 0)
+        return map(a);
+    if (strcmp(command, "garbage") == 0)
+        return garbage(a);
+    if (strcmp(command, "babble") == 0)
+        return babble(word);
     if (strcmp(command, "arm") == 0)
         return arm(a, number);
     if (strcmp(command, "post") == 0)
@@ -180,7 +231,7 @@ static int obey(struct attached *a, const char *line)
 int main(int argc, char **argv)
 {
     struct attached a = { .path = argc == 2 ? argv[1] : "" };
-    char line[64] = "attaching\n";
+    char line[160] = "attaching\n";
     int err;
 
     setvbuf(stdout, NULL, _IOLBF, 0);

@@ -32,7 +32,7 @@ FUZZ_CC = clang-14
 FUZZ_SECONDS = 60
 FUZZ_TARGETS = message version stream config
 FUZZ_FILES = $(addprefix $(srcdir)/, $(filter %.c, $(libproto_a_SOURCES)) \
-	daemon/config.c daemon/config_json.c daemon/device/description.c daemon/device/pci.c \
+	daemon/config.c daemon/config_file.c daemon/config_json.c daemon/device/description.c daemon/device/pci.c \
 	daemon/log.c)
 
 fuzz: $(BUILT_SOURCES)

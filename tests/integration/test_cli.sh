@@ -68,6 +68,19 @@ expect 0 'not a power of two: QEMU refuses' 'odd size' "$VFIO_USERD" --check-con
     --config "$dir/odd.json"
 expect 78 'none.json: No such file' 'no description' "$VFIO_USERD" --check-config \
     --config "$dir/none.json"
+export VFIO_USERD_CONFIG_DIR=$dir VFIO_USERD_RUN_DIR=$dir/run
+expect 0 'good.json: valid' 'an instance: its description' "$VFIO_USERD" --check-config --instance good
+expect 0 '^00: 34 12 ef be' 'an instance: its dump' "$VFIO_USERD" --dump-config --instance good
+expect 78 'unknown.json: pci.vendro' 'an instance: a bad one' "$VFIO_USERD" --instance unknown
+expect 0 "there is no $dir/nobody.json: the default device" 'an instance without a description' \
+    "$VFIO_USERD" --check-config --instance nobody
+ln -s nowhere "$dir/lost.json"
+expect 78 'lost.json: it is a link to what is not there' 'an instance with a link to nowhere' \
+    "$VFIO_USERD" --instance lost
+mkfifo "$dir/fifo.json"
+expect 78 'fifo.json: it is no regular file' 'an instance with a FIFO' "$VFIO_USERD" --instance fifo
+expect 2 'at most 63 letters' 'an instance with no name' "$VFIO_USERD" --instance a/b
+unset VFIO_USERD_CONFIG_DIR VFIO_USERD_RUN_DIR
 expect 78 'unknown key' 'nothing starts' "$VFIO_USERD" --socket-path "$dir/s" \
     --config "$dir/unknown.json"
 

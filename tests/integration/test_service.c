@@ -18,6 +18,7 @@
 
 /* What it is started with. */
 struct setup {
+    char dir[32];              /* of the manager's and the passed sockets */
     int manager;               /* the datagram socket it tells things to; -1: none */
     char notify[64];           /* its path */
     const char *watchdog_usec; /* NULL: none */
@@ -75,8 +76,9 @@ static int bound_socket(const char *path, int type)
 
 static void manager_open(struct setup *setup)
 {
-    *setup = (struct setup) { .manager = -1 };
-    snprintf(setup->notify, sizeof(setup->notify), "/tmp/vfio-userd-notify.%d", (int)getpid());
+    *setup = (struct setup) { .manager = -1, .dir = "/tmp/vfio-userd-test.XXXXXX" };
+    ck_assert_ptr_nonnull(mkdtemp(setup->dir));
+    snprintf(setup->notify, sizeof(setup->notify), "%s/notify", setup->dir);
     setup->manager = bound_socket(setup->notify, SOCK_DGRAM);
 }
 
@@ -84,6 +86,7 @@ static void manager_close(struct setup *setup)
 {
     close(setup->manager);
     unlink(setup->notify);
+    ck_assert_int_eq(rmdir(setup->dir), 0);
 }
 
 /* The next message within ms, or "". */
@@ -196,7 +199,7 @@ START_TEST(the_watchdog_is_fed_while_the_loop_turns)
     until = now_ms() + 1050;
     while (now_ms() < until)
         beats += strcmp(told(&setup, 50), "WATCHDOG=1") == 0;
-    ck_assert_uint_ge(beats, 5); /* each 100 ms; a busy machine may be late */
+    ck_assert_uint_ge(beats, 7); /* each 100 ms; a busy machine may be late */
     ck_assert_uint_le(beats, 11);
     ck_assert_int_eq(kill(s.pid, SIGSTOP), 0);
     while (told(&setup, 50)[0] != '\0')
@@ -209,18 +212,81 @@ START_TEST(the_watchdog_is_fed_while_the_loop_turns)
 }
 END_TEST
 
+static void hang_up(const struct server *s)
+{
+    ck_assert_int_eq(kill(s->pid, SIGHUP), 0);
+}
+
+/* It may take more of them than the watchdog's time is long. */
+START_TEST(reloads_are_told_and_leave_the_watchdog)
+{
+    struct setup setup;
+    struct server s;
+    unsigned beats = 0;
+    unsigned ready = 0;
+
+    manager_open(&setup);
+    setup.watchdog_usec = "200000";
+    server_fork(&s, run, &setup);
+    wait_told(&setup, "READY=1");
+    hang_up(&s);
+    wait_told(&setup, "RELOADING=1\nMONOTONIC_USEC=");
+    wait_told(&setup, "READY=1\nSTATUS=no client");
+    for (int i = 0; i < 20; i++) {
+        const char *text;
+
+        hang_up(&s);
+        while ((text = told(&setup, 50))[0] != '\0') {
+            beats += strcmp(text, "WATCHDOG=1") == 0;
+            ready += strncmp(text, "READY=1", 7) == 0;
+        }
+    }
+    ck_assert_uint_eq(ready, 20);
+    ck_assert_uint_ge(beats, 7); /* in a second and more */
+    server_stop(&s);
+    manager_close(&setup);
+}
+END_TEST
+
+/* A manager that reads nothing is not waited for, and learns in the end how things stand. */
+START_TEST(a_stuck_manager_stops_nothing)
+{
+    const char *text;
+    struct setup setup;
+    struct server s;
+    bool ready = true;
+
+    manager_open(&setup);
+    server_fork(&s, run, &setup);
+    wait_told(&setup, "READY=1");
+    for (int i = 0; i < 2000; i++) {
+        hang_up(&s);
+        if (i % 100 == 0)
+            ck_assert_int_lt(server_status_call(&s), 1000);
+    }
+    client_free(server_connect(&s));
+    while ((text = told(&setup, 2 * 1000))[0] != '\0')
+        ready = strncmp(text, "READY=1", 7) == 0 || (ready && strncmp(text, "STATUS=", 7) == 0);
+    ck_assert(ready); /* not RELOADING for ever */
+    server_stop(&s);
+    manager_close(&setup);
+}
+END_TEST
+
 /* The sockets are the manager's: they are served, and left where they are. */
 static void serve_passed(const char *names, bool device_first)
 {
-    static const char device_path[] = "/tmp/vfio-userd-passed.device.sock";
-    static const char control_path[] = "/tmp/vfio-userd-passed.control.sock";
     struct setup setup;
     struct server s;
     struct stat st;
+    char device_path[64];
+    char control_path[64];
     int device;
     int control;
 
     manager_open(&setup);
+    snprintf(device_path, sizeof(device_path), "%s/d", setup.dir);
+    snprintf(control_path, sizeof(control_path), "%s/c", setup.dir);
     device = bound_socket(device_path, SOCK_STREAM);
     control = bound_socket(control_path, SOCK_STREAM);
     setup.fds[0] = device_first ? device : control;
@@ -272,19 +338,19 @@ START_TEST(passed_sockets_are_checked)
 {
     static const char *const with_path[] = { "--socket-path", "/tmp/none/device.sock", NULL };
     static const char *const with_control[] = { "--control-path", "/tmp/none/device.sock", NULL };
+    int stream = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int datagram = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_un any = { .sun_family = AF_UNIX };
     int pair[2];
-    int stream = bound_socket("/tmp/vfio-userd-passed.sock", SOCK_STREAM);
-    int datagram;
 
-    unlink("/tmp/vfio-userd-passed.sock");
-    datagram = bound_socket("/tmp/vfio-userd-passed.sock", SOCK_DGRAM);
-    unlink("/tmp/vfio-userd-passed.sock");
+    ck_assert_int_eq(bind(stream, (const struct sockaddr *)&any, sizeof(sa_family_t)), 0);
+    ck_assert_int_eq(listen(stream, 1), 0);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    refuse(stream, 1, "vfio-userd@dev0.socket", NULL, 1, "passed socket 3 as \"vfio-userd@dev0");
-    refuse(stream, 2, "device:device", NULL, 1, "passed socket 4 as \"device\"");
-    refuse(datagram, 1, "device", NULL, 1, "no listening UNIX stream socket");
-    refuse(datagram, 1, "control", NULL, 1, "no listening UNIX stream socket");
-    refuse(pair[0], 1, "device", NULL, 1, "no listening UNIX stream socket");
+    refuse(stream, 1, "vfio-userd@dev0.socket", NULL, 2, "passed socket 3 as \"vfio-userd@dev0");
+    refuse(stream, 2, "device:device", NULL, 2, "passed socket 4 as \"device\"");
+    refuse(datagram, 1, "device", NULL, 2, "no listening UNIX stream socket");
+    refuse(datagram, 1, "control", NULL, 2, "no listening UNIX stream socket");
+    refuse(pair[0], 1, "device", NULL, 2, "no listening UNIX stream socket");
     refuse(stream, 1, "control", NULL, 2, "one of --instance, --socket-path and --fd");
     refuse(stream, 1, "device", with_path, 2, "the service manager passes it too");
     refuse(stream, 2, "control:device", with_control, 2, "the service manager passes it too");
@@ -292,6 +358,32 @@ START_TEST(passed_sockets_are_checked)
     close(datagram);
     close(pair[0]);
     close(pair[1]);
+}
+END_TEST
+
+/* A status is one line, whatever stands in the description. */
+START_TEST(a_failed_start_is_one_line)
+{
+    static const char *options[] = { "--config", NULL, NULL };
+    char path[64];
+    struct setup setup;
+    struct server s;
+    FILE *file;
+
+    manager_open(&setup);
+    snprintf(path, sizeof(path), "%s/d.json", setup.dir);
+    file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("{\"bar1\": {\"size\": \"1\\nREADY=1\\nX\"}}", file);
+    fclose(file);
+    options[1] = path;
+    setup.options = options;
+    server_fork(&s, run, &setup);
+    ck_assert_ptr_null(strstr(told(&setup, 5000), "\nREADY=1"));
+    ck_assert_int_eq(server_wait(&s), 78);
+    unlink(path);
+    server_remove(&s);
+    manager_close(&setup);
 }
 END_TEST
 
@@ -306,7 +398,7 @@ START_TEST(a_failed_start_is_told)
     setup.options = options;
     server_fork(&s, run, &setup);
     ck_assert_str_eq(told(&setup, 5000),
-                     "STATUS=/tmp/vfio-userd.none.json: No such file or directory\nERRNO=2");
+                     "ERRNO=2\nSTATUS=/tmp/vfio-userd.none.json: No such file or directory");
     ck_assert_int_eq(server_wait(&s), 78);
     server_remove(&s);
     manager_close(&setup);
@@ -323,9 +415,12 @@ int main(void)
     tcase_add_test(tcase, the_status_follows);
     tcase_add_test(tcase, the_status_is_no_burden);
     tcase_add_test(tcase, the_watchdog_is_fed_while_the_loop_turns);
+    tcase_add_test(tcase, reloads_are_told_and_leave_the_watchdog);
+    tcase_add_test(tcase, a_stuck_manager_stops_nothing);
     tcase_add_test(tcase, passed_sockets_are_served);
     tcase_add_test(tcase, passed_sockets_are_checked);
     tcase_add_test(tcase, a_failed_start_is_told);
+    tcase_add_test(tcase, a_failed_start_is_one_line);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

@@ -452,19 +452,24 @@ static void write_file(const void *bytes, size_t len)
     fclose(file);
 }
 
-static void expect_load(int expected, const char *file, const char *reason)
+static void expect_load_as(unsigned flags, int expected, const char *file, const char *reason)
 {
     struct device_description d;
     struct config_error error = { "" };
     char text[128];
 
-    ck_assert_int_eq(config_load(file, &d, &error), expected);
-    if (expected == 0) {
+    ck_assert_int_eq(config_load(file, flags, &d, &error), expected);
+    if (expected >= 0) {
         description_fini(&d);
         return;
     }
     snprintf(text, sizeof(text), "%s: %s", file, reason);
     ck_assert_str_eq(error.text, text);
+}
+
+static void expect_load(int expected, const char *file, const char *reason)
+{
+    expect_load_as(0, expected, file, reason);
 }
 
 START_TEST(files_are_read)
@@ -483,14 +488,57 @@ START_TEST(files_are_read)
                 "bar1.size: 1 (0x1) is not between 4096 and 2147483648 (0x80000000)");
     memset(big, ' ', 2 << 20);
     memcpy(big, "{}", 2);
-    write_file(big, 1000000);
+    write_file(big, 131071);
     expect_load(0, path, NULL);
+    write_file(big, 131072);
+    expect_load(-EFBIG, path, "it has more than 128 KiB");
     write_file(big, 2 << 20);
-    expect_load(-EFBIG, path, "File too large");
+    expect_load(-EFBIG, path, "it has more than 128 KiB");
     ck_assert_uint_eq(fake_open_fds(), before);
     unlink(path);
     rmdir(directory);
     free(big);
+}
+END_TEST
+
+START_TEST(a_file_may_be_optional)
+{
+    static const char nowhere[] =
+        "it is a link to what is not there, or hidden from a service: see "
+        "\"The sandbox\" in vfio-userd(8)";
+    struct device_description d;
+    struct config_error error;
+
+    ck_assert_int_eq(config_load(NULL, 0, &d, &error), 1);
+    ck_assert_uint_eq(d.pci.vendor, 0xdead);
+    description_fini(&d);
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/d.json", directory);
+    expect_load_as(CONFIG_OPTIONAL, 1, path, NULL);
+    expect_load_as(CONFIG_REGULAR, -ENOENT, path, "No such file or directory");
+    ck_assert_int_eq(symlink("nowhere", path), 0);
+    expect_load_as(CONFIG_OPTIONAL, -ENOLINK, path, nowhere);
+    expect_load_as(0, -ENOLINK, path, nowhere);
+    unlink(path);
+    write_file("{", 1);
+    expect_load_as(CONFIG_OPTIONAL | CONFIG_REGULAR, -EINVAL, path,
+                   "line 1, column 2: unexpected end of data");
+    unlink(path);
+    rmdir(directory);
+}
+END_TEST
+
+/* A FIFO that nobody writes to is not waited for. */
+START_TEST(a_file_may_have_to_be_regular)
+{
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/d.json", directory);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    expect_load_as(CONFIG_REGULAR, -ENOTSUP, path, "it is no regular file");
+    expect_load_as(CONFIG_OPTIONAL | CONFIG_REGULAR, -ENOTSUP, path, "it is no regular file");
+    expect_load_as(CONFIG_REGULAR, -ENOTSUP, "/dev/null", "it is no regular file");
+    unlink(path);
+    rmdir(directory);
 }
 END_TEST
 
@@ -504,7 +552,7 @@ START_TEST(a_nul_does_not_end_a_file)
     ck_assert_ptr_nonnull(mkdtemp(directory));
     snprintf(path, sizeof(path), "%s/d.json", directory);
     write_file(text, sizeof(text) - 1);
-    err = config_load(path, &d, &error);
+    err = config_load(path, 0, &d, &error);
     unlink(path);
     rmdir(directory);
     ck_assert_int_eq(err, -EINVAL);
@@ -518,6 +566,7 @@ int main(void)
         every_key_has_its_place,     sizes_have_units,
         an_odd_size_is_warned_of,    null_is_no_object,
         long_names_do_not_overflow,  files_are_read,
+        a_file_may_be_optional,      a_file_may_have_to_be_regular,
         a_nul_does_not_end_a_file,
     };
     const struct fake_loop_test loops[] = {

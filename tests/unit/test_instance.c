@@ -89,9 +89,13 @@ START_TEST(the_folder_is_made)
     snprintf(parent, sizeof(parent), "%s/run", dir);
     setenv("VFIO_USERD_RUN_DIR", parent, 1);
     ck_assert_int_eq(instance_init(&at, "dev0"), 0);
+    umask(077);
     ck_assert_int_eq(instance_make_folder(&at), 0);
+    ck_assert_int_eq(stat(parent, &st), 0);
+    ck_assert_int_eq(st.st_mode & 0777, 0755);
     ck_assert_int_eq(stat(at.folder, &st), 0);
     ck_assert(S_ISDIR(st.st_mode));
+    ck_assert_int_eq(st.st_mode & 0777, 0755);
     ck_assert_int_eq(instance_make_folder(&at), 0); /* it is there */
     ck_assert_int_eq(rmdir(at.folder), 0);
     ck_assert_int_eq(rmdir(parent), 0);
