@@ -67,6 +67,22 @@ static bool may_dma(void *opaque)
     return pci_bus_master(dev->pci);
 }
 
+static void tell(const struct device *dev, const struct device_event *event)
+{
+    if (dev->host.event != NULL)
+        dev->host.event(dev->host.opaque, event);
+}
+
+static void on_interrupt(void *opaque, uint32_t index, uint32_t vector, enum irq_delivery how,
+                         bool anew)
+{
+    const struct device_event event = {
+        .kind = DEVICE_EVENT_INTERRUPT, .index = index, .vector = vector, .how = how, .anew = anew
+    };
+
+    tell(opaque, &event);
+}
+
 static int64_t timer_now(void *opaque)
 {
     const struct device *dev = opaque;
@@ -115,8 +131,10 @@ static int make_parts(struct device *dev, struct pci_error *error)
         err = pci_new(&d->pci, bar_size, &dev->state->pci, &dev->pci, error);
     if (err == 0)
         err = irq_new(&dev->state->irq, pci_msi_vectors(dev->pci), &dev->irq);
-    if (err == 0)
+    if (err == 0) {
+        irq_watch(dev->irq, on_interrupt, dev);
         err = dma_new(dev->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
+    }
     if (err == 0 && dev->host.max_files > 0)
         dma_set_max_files(dev->dma, dev->host.max_files);
     if (err == 0)
@@ -241,7 +259,7 @@ static void write_config(struct device *dev, uint64_t offset, const void *data, 
     unsigned effects = pci_write(dev->pci, offset, data, count);
 
     if ((effects & (PCI_EFFECT_FLR | PCI_EFFECT_SOFT_RESET)) != 0)
-        device_reset(dev);
+        device_reset(dev, DEVICE_RESET_BY_GUEST);
     else if ((effects & PCI_EFFECT_GATE) != 0)
         update_gate(dev);
 }
@@ -267,14 +285,51 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
     }
 }
 
-void device_reset(struct device *dev)
+void device_reset(struct device *dev, enum device_reset_by by)
 {
+    const struct device_event event = { .kind = DEVICE_EVENT_RESET, .by = by };
+
     pci_reset(dev->pci);
     timer_reset(dev->timer);
     irq_reset(dev->irq);
     update_gate(dev);
     if (dev->description->bar1.clear_on_reset)
         memset(dev->bar1.at, 0, dev->bar1.size);
+    tell(dev, &event);
+}
+
+int device_dma_map(struct device *dev, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
+                   uint64_t offset)
+{
+    bool with_fd = *fd >= 0;
+    int err = dma_map(dev->dma, iova, size, flags, fd, offset);
+    const struct device_event event = {
+        .kind = DEVICE_EVENT_DMA_MAP, .iova = iova, .size = size, .shared = with_fd && err == 0
+    };
+
+    if (err >= 0)
+        tell(dev, &event);
+    return err;
+}
+
+int device_dma_unmap(struct device *dev, uint64_t iova, uint64_t size)
+{
+    int err = dma_unmap(dev->dma, iova, size);
+    const struct device_event event = { .kind = DEVICE_EVENT_DMA_UNMAP,
+                                        .iova = iova,
+                                        .size = size };
+
+    if (err == 0)
+        tell(dev, &event);
+    return err;
+}
+
+void device_dma_unmap_all(struct device *dev)
+{
+    const struct device_event event = { .kind = DEVICE_EVENT_DMA_UNMAP };
+
+    dma_unmap_all(dev->dma);
+    tell(dev, &event);
 }
 
 void device_wake(struct device *dev)

@@ -37,11 +37,39 @@ struct device_state {
     struct pci_state pci;
 };
 
+enum device_event_kind {
+    DEVICE_EVENT_INTERRUPT, /* index, vector, how, anew */
+    DEVICE_EVENT_RESET,     /* by */
+    DEVICE_EVENT_DMA_MAP,   /* iova, size, shared */
+    DEVICE_EVENT_DMA_UNMAP, /* iova, size; size 0: all maps */
+};
+
+enum device_reset_by {
+    DEVICE_RESET_BY_CLIENT, /* a DEVICE_RESET */
+    DEVICE_RESET_BY_GUEST,  /* by configuration space: FLR, or D3hot to D0 */
+    DEVICE_RESET_BY_OPERATOR,
+};
+
+/* Something that has happened to the device. What its kind does not have is 0. */
+struct device_event {
+    enum device_event_kind kind;
+    uint32_t index; /* VFIO_PCI_INTX_IRQ_INDEX, … */
+    uint32_t vector;
+    enum irq_delivery how;
+    bool anew; /* false: it was raised and pending before, and is delivered now */
+    enum device_reset_by by;
+    uint64_t iova;
+    uint64_t size;
+    bool shared;
+};
+
 /* The world outside; every function is called with opaque. */
 struct device_host {
     void *opaque;
     int64_t (*now)(void *opaque);                    /* CLOCK_REALTIME, ns */
     void (*wake_at)(void *opaque, int64_t deadline); /* call device_wake then; 0: not at all */
+    /* Called in the middle of what happens: must not call the device. NULL: nobody cares. */
+    void (*event)(void *opaque, const struct device_event *event);
     struct dma_messenger messenger;
     uint32_t max_files; /* of guest memory that may be open; 0: as many as there are maps */
 };
@@ -81,7 +109,13 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
                  uint32_t count);
 
 /* As a bus reset: registers and configuration space as after power-on. BAR1 and maps stay. */
-void device_reset(struct device *dev);
+void device_reset(struct device *dev, enum device_reset_by by);
+
+/* dma_map, dma_unmap and dma_unmap_all for the client, which are told as events. */
+int device_dma_map(struct device *dev, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
+                   uint64_t offset);
+int device_dma_unmap(struct device *dev, uint64_t iova, uint64_t size);
+void device_dma_unmap_all(struct device *dev);
 
 /* The time asked for with wake_at has come, or the clock was set. */
 void device_wake(struct device *dev);

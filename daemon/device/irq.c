@@ -15,6 +15,8 @@ struct irq {
     struct irq_state *state;
     struct notifier *notifier;
     unsigned msi_vectors;
+    irq_watch_fn watch; /* NULL: nobody is told */
+    void *watch_opaque;
 
     /* The gate. */
     bool d0;
@@ -80,6 +82,21 @@ void irq_free(struct irq *irq)
     free(irq);
 }
 
+void irq_watch(struct irq *irq, irq_watch_fn fn, void *opaque)
+{
+    irq->watch = fn;
+    irq->watch_opaque = opaque;
+}
+
+/* What was pending before is news when it is delivered. */
+static enum irq_delivery tell(const struct irq *irq, uint32_t index, uint32_t vector,
+                              enum irq_delivery how, bool anew)
+{
+    if (irq->watch != NULL && (anew || how == IRQ_DELIVERED_EVENTFD))
+        irq->watch(irq->watch_opaque, index, vector, how, anew);
+    return how;
+}
+
 int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *flags)
 {
     switch (index) {
@@ -130,7 +147,7 @@ bool irq_msi_in_use(const struct irq *irq)
     return irq->msi_enabled || msi_assigned(irq) > 0;
 }
 
-static enum irq_delivery trigger_intx(struct irq *irq)
+static enum irq_delivery signal_intx(struct irq *irq)
 {
     struct irq_state *state = irq->state;
 
@@ -148,16 +165,21 @@ static enum irq_delivery trigger_intx(struct irq *irq)
     return IRQ_DELIVERED_EVENTFD;
 }
 
+static enum irq_delivery trigger_intx(struct irq *irq, bool anew)
+{
+    return tell(irq, VFIO_PCI_INTX_IRQ_INDEX, 0, signal_intx(irq), anew);
+}
+
 /* Something that may have stood in the way is gone: a high level triggers anew. */
 static void reevaluate_intx(struct irq *irq)
 {
     if (irq_level(irq)) {
         irq->state->intx_pending = 1;
-        trigger_intx(irq);
+        trigger_intx(irq, false);
     }
 }
 
-static enum irq_delivery trigger_msi(struct irq *irq, unsigned vector)
+static enum irq_delivery signal_msi(struct irq *irq, unsigned vector)
 {
     struct irq_state *state = irq->state;
     uint32_t bit = 1u << vector;
@@ -173,22 +195,28 @@ static enum irq_delivery trigger_msi(struct irq *irq, unsigned vector)
     return IRQ_DELIVERED_EVENTFD;
 }
 
+static enum irq_delivery trigger_msi(struct irq *irq, unsigned vector, bool anew)
+{
+    return tell(irq, VFIO_PCI_MSI_IRQ_INDEX, vector, signal_msi(irq, vector), anew);
+}
+
 static void retry_msi(struct irq *irq)
 {
     for (unsigned i = 0; i < irq->msi_vectors; i++) {
         if ((irq->state->msi_pending & (1u << i)) != 0)
-            trigger_msi(irq, i);
+            trigger_msi(irq, i, false);
     }
 }
 
-static enum irq_delivery trigger_single(struct irq *irq, int fd, uint8_t *pending)
+/* ERR or REQ. */
+static enum irq_delivery trigger_single(struct irq *irq, uint32_t index, bool anew)
 {
-    if (fd < 0 || notifier_signal(irq->notifier, fd) != 0) {
-        *pending = 1;
-        return IRQ_PENDING_NO_EVENTFD;
-    }
-    *pending = 0;
-    return IRQ_DELIVERED_EVENTFD;
+    bool is_err = index == VFIO_PCI_ERR_IRQ_INDEX;
+    uint8_t *pending = is_err ? &irq->state->err_pending : &irq->state->req_pending;
+    int fd = is_err ? irq->err : irq->req;
+
+    *pending = fd < 0 || notifier_signal(irq->notifier, fd) != 0;
+    return tell(irq, index, 0, *pending ? IRQ_PENDING_NO_EVENTFD : IRQ_DELIVERED_EVENTFD, anew);
 }
 
 static enum irq_delivery update_msi(struct irq *irq, uint32_t events)
@@ -202,7 +230,7 @@ static enum irq_delivery update_msi(struct irq *irq, uint32_t events)
         if ((events & (1u << source)) == 0)
             continue;
         irq->state->count++;
-        how = trigger_msi(irq, source % enabled);
+        how = trigger_msi(irq, source % enabled, true);
     }
     return how;
 }
@@ -226,7 +254,7 @@ enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events)
     if (before == 0)
         state->count++;
     state->intx_pending = 1;
-    return trigger_intx(irq);
+    return trigger_intx(irq, before == 0);
 }
 
 int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_delivery *how)
@@ -239,13 +267,11 @@ int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_deliver
     switch (index) {
     case VFIO_PCI_MSI_IRQ_INDEX:
         irq->state->count++;
-        *how = trigger_msi(irq, vector);
+        *how = trigger_msi(irq, vector, true);
         return 0;
     case VFIO_PCI_ERR_IRQ_INDEX:
-        *how = trigger_single(irq, irq->err, &irq->state->err_pending);
-        return 0;
     case VFIO_PCI_REQ_IRQ_INDEX:
-        *how = trigger_single(irq, irq->req, &irq->state->req_pending);
+        *how = trigger_single(irq, index, true);
         return 0;
     default:
         return -EINVAL; /* INTx has no interrupts of its own: it follows the sources */
@@ -334,11 +360,11 @@ static void deliver_waiting(struct irq *irq, uint32_t index)
         break;
     case VFIO_PCI_ERR_IRQ_INDEX:
         if (state->err_pending)
-            trigger_single(irq, irq->err, &state->err_pending);
+            trigger_single(irq, index, false);
         break;
     default:
         if (state->req_pending)
-            trigger_single(irq, irq->req, &state->req_pending);
+            trigger_single(irq, index, false);
         break;
     }
 }

@@ -50,6 +50,14 @@ struct irq;
 int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out);
 void irq_free(struct irq *irq);
 
+/*
+ * fn is told of each interrupt that is raised, and of each that was pending and is delivered now
+ * (not anew). It must not call the irq.
+ */
+typedef void (*irq_watch_fn)(void *opaque, uint32_t index, uint32_t vector, enum irq_delivery how,
+                             bool anew);
+void irq_watch(struct irq *irq, irq_watch_fn fn, void *opaque);
+
 /* Number of vectors of a VFIO index and its VFIO_IRQ_INFO_ flags; -EINVAL: no such index. */
 int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *flags);
 

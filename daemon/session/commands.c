@@ -45,7 +45,6 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
                           struct stream_message *m, struct reply *reply)
 {
     const struct vfio_user_dma_map *map = &request->dma_map;
-    struct dma *dma = device_dma(c->dev);
     int none = -1;
     int err;
 
@@ -54,8 +53,8 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
         return -EMFILE;
     if (m->nfds > 1)
         return -EINVAL;
-    err = dma_map(dma, map->address, map->size, map->flags, m->nfds == 1 ? &m->fds[0] : &none,
-                  map->offset);
+    err = device_dma_map(c->dev, map->address, map->size, map->flags,
+                         m->nfds == 1 ? &m->fds[0] : &none, map->offset);
     if (err < 0)
         return err;
     if (err == DMA_MAP_BY_MESSAGE)
@@ -72,14 +71,13 @@ static int handle_dma_unmap(struct command_context *c, const struct message_requ
                             struct stream_message *m, struct reply *reply)
 {
     const struct vfio_user_dma_unmap *unmap = &request->dma_unmap;
-    struct dma *dma = device_dma(c->dev);
     int err = 0;
 
     (void)m;
     if (unmap->flags != 0)
-        dma_unmap_all(dma);
+        device_dma_unmap_all(c->dev);
     else
-        err = dma_unmap(dma, unmap->address, unmap->size);
+        err = device_dma_unmap(c->dev, unmap->address, unmap->size);
     if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
         /* This client waits for 24 bytes of payload after an error too, and for ever. */
         log_limited(c->limit, LOG_LEVEL_WARNING, "session",
@@ -245,7 +243,7 @@ static int handle_reset(struct command_context *c, const struct message_request 
     (void)request;
     (void)m;
     (void)reply;
-    device_reset(c->dev);
+    device_reset(c->dev, DEVICE_RESET_BY_CLIENT);
     log_limited(c->limit, LOG_LEVEL_INFO, "session", "device reset by the client");
     return 0;
 }

@@ -301,7 +301,7 @@ START_TEST(reset_is_power_on_but_for_bar1)
     if (by_flr)
         fake_put(m.dev, CONFIG, DEVICE_CONTROL, 2, 0x8000);
     else
-        device_reset(m.dev);
+        device_reset(m.dev, DEVICE_RESET_BY_CLIENT);
     ck_assert_mem_eq(device_state(m.dev), initial, sizeof(*initial));
     ck_assert_uint_eq(fake_get(m.dev, BAR1, 8192, 4), clear ? 0 : 0x12345678);
     ck_assert_int_eq(m.host.deadline, 0);

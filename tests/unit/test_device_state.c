@@ -336,7 +336,7 @@ static void pass_time(struct machine *m)
 
 static void reset(struct machine *m)
 {
-    device_reset(m->dev);
+    device_reset(m->dev, DEVICE_RESET_BY_CLIENT);
 }
 
 START_TEST(the_state_block_and_bar1_are_the_device)
