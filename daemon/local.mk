@@ -18,11 +18,13 @@ libdaemon_a_SOURCES = \
 	daemon/device/pci.c daemon/device/pci.h \
 	daemon/device/self_test.c daemon/device/self_test.h \
 	daemon/device/timer.c daemon/device/timer.h \
+	daemon/event.h \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
 	daemon/reload.c daemon/reload.h \
 	daemon/service/datagram.c daemon/service/datagram.h \
+	daemon/stats.c daemon/stats.h \
 	daemon/service/journal.c daemon/service/journal.h \
 	daemon/service/library.c daemon/service/library.h \
 	daemon/service/service.c daemon/service/service.h \

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The Varlink service for operators: connections to the control socket, their calls, their
- * replies. A slow or hostile peer costs its own connection and nothing else. Methods are in
- * methods.c.
+ * replies, and events to those who monitor. A slow or hostile peer costs its own connection and
+ * nothing else: of a turn of the loop, all connections together have CONTROL_TURN_US, or one call
+ * if that takes longer. Methods are in methods.c.
  */
 #ifndef VFIO_USERD_CONTROL_H
 #define VFIO_USERD_CONTROL_H
@@ -14,8 +15,16 @@
 #include "client_info.h"
 #include "device/device.h"
 
+/* What calls may take of one turn of the loop, in µs; the call that passes it is the last. */
+#define CONTROL_TURN_US 1000u
+
+/* What a monitor may have unread, in bytes, before it loses events. */
+#define CONTROL_MONITOR_QUEUE (1u << 20)
+
 struct control;
+struct event;
 struct reload_outcome;
+struct stats;
 
 /* What the methods act on. */
 struct control_host {
@@ -29,6 +38,15 @@ struct control_host {
      * -errno with the reason there, and nothing has changed. *out is reload.h's.
      */
     int (*reload)(void *opaque, struct reload_outcome *out);
+    void (*quit)(void *opaque); /* ends the daemon, soon */
+    /*
+     * Lets a capture of at most snaplen bytes a message run over the connected socket fd, which it
+     * owns from now on, also on failure: -EBUSY when one runs, or another -errno. fd is
+     * non-blocking, and all that was said on it before has been sent. NULL: there are no captures.
+     */
+    int (*capture)(void *opaque, int fd, uint32_t snaplen);
+    bool (*capturing)(void *opaque); /* whether one runs; not NULL when capture is not */
+    struct stats *stats;             /* control counts its own in it; outlives it */
 };
 
 /* fd: the listening socket, owned from now on, also on failure. 0 or -errno. */
@@ -38,5 +56,8 @@ int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct
 void control_finish(struct control *c);
 
 void control_free(struct control *c);
+
+/* Tells those who monitor; sent in the loop's next turn. NULL is allowed, and has none. */
+void control_publish(struct control *c, const struct event *event);
 
 #endif
