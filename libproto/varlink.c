@@ -69,6 +69,16 @@ int varlink_fd(const struct varlink *v)
     return v->fd;
 }
 
+int varlink_take_fd(struct varlink *v)
+{
+    int fd = v->fd;
+
+    free(v->in.data);
+    free(v->out.data);
+    free(v);
+    return fd;
+}
+
 /* Room for len more bytes at the end of b. */
 static int make_room(struct bytes *b, size_t len)
 {
@@ -107,6 +117,8 @@ int varlink_fill(struct varlink *v)
     room = v->in.size - v->in.tail;
     if (room > VARLINK_MAX_MESSAGE + 1 - have)
         room = VARLINK_MAX_MESSAGE + 1 - have;
+    if (room > VARLINK_MAX_READ)
+        room = VARLINK_MAX_READ;
     n = recv(v->fd, v->in.data + v->in.tail, room, MSG_DONTWAIT);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
@@ -134,6 +146,26 @@ bool varlink_pending(struct varlink *v)
     return find_end(v) != NULL;
 }
 
+/*
+ * Whether a message has few enough values. An empty array takes two bytes of a message and hundreds
+ * of ours, so this is looked at before any is made.
+ */
+static bool is_simple(const char *text, size_t len)
+{
+    unsigned values = 0;
+    bool quoted = false;
+
+    for (size_t i = 0; i < len && values <= VARLINK_MAX_VALUES; i++) {
+        if (quoted && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            quoted = !quoted;
+        else if (!quoted)
+            values += text[i] == ',' || text[i] == '[' || text[i] == '{';
+    }
+    return values <= VARLINK_MAX_VALUES;
+}
+
 int varlink_next(struct varlink *v, struct json_object **out)
 {
     const char *nul = find_end(v);
@@ -146,6 +178,8 @@ int varlink_next(struct varlink *v, struct json_object **out)
     begin = v->in.data + v->in.head;
     v->searched = 0;
     v->in.head += (size_t)(nul - begin) + 1;
+    if (!is_simple(begin, (size_t)(nul - begin)))
+        return -EBADMSG;
     tokener = json_tokener_new_ex(VARLINK_MAX_DEPTH);
     if (tokener == NULL)
         return -ENOMEM;
@@ -165,14 +199,18 @@ int varlink_send(struct varlink *v, struct json_object *message)
     size_t len;
     const char *text = json_object_to_json_string_length(message, JSON_C_TO_STRING_PLAIN, &len);
 
-    if (text == NULL)
-        return -ENOMEM;
+    return text != NULL ? varlink_send_text(v, text, len) : -ENOMEM;
+}
+
+int varlink_send_text(struct varlink *v, const char *text, size_t len)
+{
     if (varlink_queued(v) + len + 1 > VARLINK_MAX_QUEUE)
         return -ENOBUFS;
     if (make_room(&v->out, len + 1) != 0)
         return -ENOMEM;
-    memcpy(v->out.data + v->out.tail, text, len + 1);
-    v->out.tail += len + 1;
+    memcpy(v->out.data + v->out.tail, text, len);
+    v->out.tail += len;
+    v->out.data[v->out.tail++] = '\0';
     return 0;
 }
 

@@ -16,8 +16,12 @@ struct varlink;
 #define VARLINK_MAX_MESSAGE (1u << 20)
 #define VARLINK_MAX_QUEUE   (4u << 20)
 
-/* Deepest nesting of a message's JSON. */
-#define VARLINK_MAX_DEPTH 32
+/* Deepest nesting of a message's JSON, and how many arrays, elements and members it may have. */
+#define VARLINK_MAX_DEPTH  32
+#define VARLINK_MAX_VALUES 8192u
+
+/* What one varlink_fill reads at most, in bytes. */
+#define VARLINK_MAX_READ (64u << 10)
 
 /* Makes a connection of the socket fd, which it owns from now on, also on failure. 0 or -errno. */
 int varlink_new(int fd, struct varlink **out);
@@ -29,6 +33,9 @@ void varlink_free(struct varlink *v);
 
 int varlink_fd(const struct varlink *v);
 
+/* Ends a connection whose queue is empty, but not its socket, which is the caller's now. */
+int varlink_take_fd(struct varlink *v);
+
 /*
  * Reads once. Returns the bytes read, 0 when there is nothing now, -ENOTCONN at the end, -EMSGSIZE
  * when the peer's message is over the limit, or another -errno.
@@ -37,12 +44,15 @@ int varlink_fill(struct varlink *v);
 
 /*
  * Takes the next complete message. Returns 1 with *out an object that the caller puts, 0 when none
- * is complete, -EBADMSG when it is not a JSON object.
+ * is complete, -EBADMSG when it is not a JSON object, or has more values than it may.
  */
 int varlink_next(struct varlink *v, struct json_object **out);
 
 /* Queues a message. The object stays the caller's. -ENOBUFS when the peer does not read. */
 int varlink_send(struct varlink *v, struct json_object *message);
+
+/* The same for a message that is text already, of len bytes without its NUL. */
+int varlink_send_text(struct varlink *v, const char *text, size_t len);
 
 /* Sends what is queued: 0 all, -EAGAIN not all, or another -errno. */
 int varlink_flush(struct varlink *v);
