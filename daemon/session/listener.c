@@ -61,6 +61,13 @@ static void on_session_closed(void *opaque, struct session *s)
         l->host.done(l->host.opaque);
 }
 
+static void on_event(void *opaque, const struct event *event)
+{
+    const struct listener *l = opaque;
+
+    l->host.event(l->host.opaque, event);
+}
+
 /* Connections that say nothing must not keep others out: the oldest of them makes room. */
 static void make_room(struct listener *l)
 {
@@ -77,8 +84,10 @@ static int add_connection(struct listener *l, int fd)
         /* The only connection that there will ever be has all the time it wants. */
         .version_timeout_ms = l->acceptor != NULL ? VERSION_TIMEOUT_MS : 0,
         .limit = &l->limit,
+        .stats = l->host.stats,
         .attach = on_attach,
         .closed = on_session_closed,
+        .event = on_event,
     };
     struct session *s;
     int err;

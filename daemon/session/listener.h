@@ -13,6 +13,8 @@
 
 #include "client_info.h"
 #include "device/device.h"
+#include "event.h"
+#include "stats.h"
 
 struct listener;
 
@@ -20,6 +22,9 @@ struct listener_host {
     void *opaque;
     /* The only connection that there will ever be (fd was a connected socket) is gone. */
     void (*done)(void *opaque);
+    /* A client has attached, detached, or was turned away. */
+    void (*event)(void *opaque, const struct event *event);
+    struct stats *stats; /* outlives the listener */
 };
 
 /*

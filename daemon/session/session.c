@@ -15,6 +15,7 @@
 #include "dma_messages.h"
 #include "log.h"
 #include "message.h"
+#include "observe.h"
 #include "peer.h"
 #include "stream.h"
 #include "version.h"
@@ -118,6 +119,7 @@ static void log_detached(const struct session *s, const char *reason)
 
 static void log_refused(const struct session *s)
 {
+    observe_refused(&s->host, s->info.pid, reason);
     if (log_limit_pass(s->host.limit, "session"))
         log_event(LOG_EVENT_CLIENT_REFUSED,
                   LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", s->refusal)),
@@ -148,6 +150,7 @@ void session_close(struct session *s, const char *reason)
     stream_flush(s->stream);
     if (s->attached) {
         log_detached(s, reason);
+        observe_detached(&s->host, &s->info, reason);
         device_drop_client(s->dev);
     } else if (s->refusal[0] != '\0') {
         log_refused(s);
@@ -367,6 +370,7 @@ static int attach(struct session *s, const struct message_request *request, stru
     stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
     log_attached(s);
+    observe_attached(&s->host, &s->info);
     return write_version(reply, &agreed);
 }
 
@@ -375,6 +379,7 @@ static bool handle_first(struct session *s, const struct stream_message *m)
 {
     struct message_request request;
     struct reply reply = { .stream = s->stream, .fd = -1 };
+    uint64_t began = uv_hrtime();
     int err;
 
     if (m->hdr.command != VFIO_USER_VERSION ||
@@ -384,6 +389,7 @@ static bool handle_first(struct session *s, const struct stream_message *m)
         err = message_decode_request(&m->hdr, m->payload, HANDSHAKE_MAX, &request);
     if (err == 0)
         err = attach(s, &request, &reply);
+    observe_request(&s->host, &m->hdr, err, began);
     if (send_reply(s, &m->hdr, err, &reply) == 0 && err == 0)
         return true;
     refuse(s, "it did not begin with a valid VERSION message");
@@ -438,6 +444,8 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
 /* Returns whether the session goes on. */
 static bool handle_request(struct session *s, struct stream_message *m)
 {
+    bool posted = (m->hdr.flags & VFIO_USER_NO_REPLY) != 0;
+    uint64_t began = posted ? 0 : uv_hrtime();
     struct reply reply = { .stream = s->stream, .fd = -1 };
     int err = execute(s, m, &reply);
     int unsent;
@@ -448,7 +456,8 @@ static bool handle_request(struct session *s, struct stream_message *m)
         log_debug("session", "%s id %u, %u bytes: %s", message_command_name(m->hdr.command),
                   m->hdr.id, m->hdr.size, strerror(-err));
     }
-    if ((m->hdr.flags & VFIO_USER_NO_REPLY) != 0)
+    observe_request(&s->host, &m->hdr, err, began);
+    if (posted)
         return true;
     /* Without an answer the client would wait for ever: an error is one, and takes no fd. */
     unsent = send_reply(s, &m->hdr, err, &reply);

@@ -16,7 +16,9 @@
 
 #include "client_info.h"
 #include "device/device.h"
+#include "event.h"
 #include "log.h"
+#include "stats.h"
 
 struct session;
 
@@ -25,10 +27,13 @@ struct session_host {
     void *opaque;
     unsigned version_timeout_ms; /* VERSION must come by then; 0: whenever it likes */
     struct log_limit *limit;     /* for lines that connections cause; outlives them */
+    struct stats *stats;         /* requests are counted here; outlives them */
     /* May s be the client now? True: it is from here on, until closed. */
     bool (*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */
     void (*closed)(void *opaque, struct session *s);
+    /* Attached, detached, or turned away. Must not close a session. */
+    void (*event)(void *opaque, const struct event *event);
 };
 
 /*

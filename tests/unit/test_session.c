@@ -7,6 +7,7 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,6 +26,9 @@ struct world {
     struct device_description d;
     struct device *dev;
     struct log_limit limit;
+    struct stats stats;
+    char events[256];        /* what was told */
+    bool taken;              /* another client is attached */
     struct session *session; /* NULL: closed */
     struct stream *client;
 };
@@ -33,7 +37,7 @@ static bool on_attach(void *opaque, struct session *s)
 {
     const struct world *w = opaque;
 
-    return w->session == s;
+    return w->session == s && !w->taken;
 }
 
 static void on_closed(void *opaque, struct session *s)
@@ -42,6 +46,21 @@ static void on_closed(void *opaque, struct session *s)
 
     ck_assert_ptr_eq(w->session, s);
     w->session = NULL;
+}
+
+static void on_event(void *opaque, const struct event *event)
+{
+    struct world *w = opaque;
+
+    snprintf(w->events + strlen(w->events), sizeof(w->events) - strlen(w->events), "%s%s; ",
+             event->kind == EVENT_CLIENT_ATTACHED   ? "attached"
+             : event->kind == EVENT_CLIENT_DETACHED ? "detached: "
+                                                    : "refused: ",
+             event->reason != NULL ? event->reason : "");
+    if (event->kind == EVENT_CLIENT_REFUSED)
+        ck_assert_int_eq(event->pid, getpid());
+    else
+        ck_assert_int_eq(event->client->pid, getpid());
 }
 
 static void world_init(struct world *w)
@@ -66,9 +85,12 @@ static void world_fini(struct world *w)
 
 static void connect_client(struct world *w)
 {
-    const struct session_host host = {
-        .opaque = w, .limit = &w->limit, .attach = on_attach, .closed = on_closed
-    };
+    const struct session_host host = { .opaque = w,
+                                       .limit = &w->limit,
+                                       .stats = &w->stats,
+                                       .attach = on_attach,
+                                       .closed = on_closed,
+                                       .event = on_event };
     int fds[2];
 
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
@@ -259,6 +281,88 @@ START_TEST(the_peer_is_known)
 }
 END_TEST
 
+/* The sum of a command's buckets: how many were timed. */
+static uint64_t timed(const struct stats_command *command)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < STATS_BUCKETS; i++)
+        n += command->latency[i];
+    return n;
+}
+
+static void expect_counted(struct world *w, uint16_t command, uint64_t requests, uint64_t errors,
+                           uint64_t n_timed)
+{
+    const struct stats_command *counters = stats_command(&w->stats, command);
+
+    ck_assert_uint_eq(counters->requests, requests);
+    ck_assert_uint_eq(counters->errors, errors);
+    ck_assert_uint_eq(timed(counters), n_timed);
+    ck_assert((counters->latency_sum > 0) == (n_timed > 0));
+}
+
+/* A write to BAR1 that wants no answer. */
+static void post(struct world *w)
+{
+    const struct vfio_user_region_access access = { .region = 1, .count = 8 };
+    const size_t size = VFIO_USER_HEADER_SIZE + sizeof(access) + 8;
+    uint8_t *wire = stream_reserve(w->client, size);
+
+    memset(wire, 0, size);
+    message_encode_header(wire, 1, VFIO_USER_REGION_WRITE, (uint32_t)size,
+                          VFIO_USER_TYPE_COMMAND | VFIO_USER_NO_REPLY, 0);
+    memcpy(wire + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
+    ck_assert_int_eq(stream_commit(w->client, size, NULL, 0), 0);
+    ck_assert_int_eq(stream_flush(w->client), 0);
+}
+
+START_TEST(requests_are_counted_and_timed)
+{
+    struct stream_message reply;
+    struct world w;
+
+    world_init(&w);
+    connect_client(&w);
+    attach(&w);
+    for (int i = 0; i < 3; i++)
+        post(&w);
+    ck_assert_int_eq(read_bar1(&w, 8), 0);
+    ck_assert_int_eq(read_bar1(&w, 1 << 20), -EINVAL);
+    ck_assert_int_eq(call(&w, 4711, "", 0, &reply), -ENOTSUP);
+    ck_assert_int_eq(call(&w, VFIO_USER_VERSION, "", 0, &reply), -EINVAL);
+    expect_counted(&w, VFIO_USER_VERSION, 2, 1, 2);
+    expect_counted(&w, VFIO_USER_REGION_WRITE, 3, 0, 0);
+    expect_counted(&w, VFIO_USER_REGION_READ, 2, 1, 2);
+    expect_counted(&w, 4711, 1, 1, 1);
+    expect_counted(&w, VFIO_USER_DMA_MAP, 0, 0, 0);
+    disconnect_client(&w);
+    ck_assert_uint_eq(w.stats.clients, 1);
+    ck_assert_uint_eq(w.stats.refused, 0);
+    ck_assert_str_eq(w.events, "attached; detached: it closed the connection; ");
+    world_fini(&w);
+}
+END_TEST
+
+START_TEST(who_is_turned_away_is_told)
+{
+    static const char version[] = "\0\0\1\0{\"capabilities\":{}}";
+    struct stream_message reply;
+    struct world w;
+
+    world_init(&w);
+    w.taken = true;
+    connect_client(&w);
+    ck_assert_int_eq(call(&w, VFIO_USER_VERSION, version, sizeof(version), &reply), -EBUSY);
+    disconnect_client(&w);
+    ck_assert_uint_eq(w.stats.clients, 0);
+    ck_assert_uint_eq(w.stats.refused, 1);
+    expect_counted(&w, VFIO_USER_VERSION, 1, 1, 1);
+    ck_assert_str_eq(w.events, "refused: another client is attached; ");
+    world_fini(&w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -267,6 +371,8 @@ int main(void)
         limits_set_before_version,
         a_large_message_after_a_small_limit,
         the_peer_is_known,
+        requests_are_counted_and_timed,
+        who_is_turned_away_is_told,
     };
 
     return fake_run("session", tests, ARRAY_SIZE(tests), NULL, 0);
