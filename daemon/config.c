@@ -309,6 +309,13 @@ static const struct key limit_keys[] = {
     { NULL, NULL },
 };
 
+BOOL_PARSER(control_group, struct device_description, control.group_may_write)
+
+static const struct key control_keys[] = {
+    { "group_may_write", control_group },
+    { NULL, NULL },
+};
+
 static int root_model(struct place *p, struct json_object *value, void *into)
 {
     (void)into;
@@ -351,6 +358,11 @@ static int root_limits(struct place *p, struct json_object *value, void *into)
     return json_parse_object(p, value, limit_keys, into);
 }
 
+static int root_control(struct place *p, struct json_object *value, void *into)
+{
+    return json_parse_object(p, value, control_keys, into);
+}
+
 BOOL_PARSER(root_dma_on_irq, struct device_description, dma_on_irq)
 
 static int root_profile(struct place *p, struct json_object *value, void *into)
@@ -380,6 +392,7 @@ static const struct key root_keys[] = {
     { "pci", root_pci },
     { "bar1", root_bar1 },
     { "limits", root_limits },
+    { "control", root_control },
     { "dma_on_irq", root_dma_on_irq },
     { "profile", root_profile },
     { "log_level", root_log_level },
@@ -471,6 +484,7 @@ static const struct object {
     { "pci", pci_keys },
     { "bar1", bar1_keys },
     { "limits", limit_keys },
+    { "control", control_keys },
 };
 
 static bool is_object(const char *name)

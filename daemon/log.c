@@ -18,30 +18,37 @@ static bool with_prefixes;
 static log_writer current_writer;
 static void *writer_opaque;
 
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERR] = "err",
+    [LOG_LEVEL_WARNING] = "warning",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+};
+
 int log_level_parse(const char *word, enum log_level *out)
 {
-    static const struct {
-        const char *word;
-        enum log_level level;
-    } words[] = {
-        { "err", LOG_LEVEL_ERR },
-        { "warning", LOG_LEVEL_WARNING },
-        { "info", LOG_LEVEL_INFO },
-        { "debug", LOG_LEVEL_DEBUG },
-    };
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (strcmp(word, words[i].word) == 0) {
-            *out = words[i].level;
+    for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+        if (level_names[i] != NULL && strcmp(word, level_names[i]) == 0) {
+            *out = (enum log_level)i;
             return 0;
         }
     }
     return -EINVAL;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
 void log_set_level(enum log_level level)
 {
     current_level = level;
+}
+
+enum log_level log_current_level(void)
+{
+    return current_level;
 }
 
 bool log_enabled(enum log_level level)

@@ -67,7 +67,11 @@ struct log_record {
 /* "err", "warning", "info" or "debug". Returns 0, or -EINVAL for another word. */
 int log_level_parse(const char *word, enum log_level *out);
 
+/* The reverse. */
+const char *log_level_name(enum log_level level);
+
 void log_set_level(enum log_level level);
+enum log_level log_current_level(void);
 bool log_enabled(enum log_level level);
 
 /*

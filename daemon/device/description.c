@@ -35,6 +35,7 @@ void description_default(struct device_description *out)
                   .n_areas = 2 },
         .limits = { .max_dma_maps = 65535, .max_msg_fds = 8, .max_data_xfer_size = 1024 * KIB },
         .profile = PROFILE_AUTO,
+        .control = { .group_may_write = true },
     };
 }
 
@@ -95,6 +96,7 @@ static const struct device_field {
     { "dma_on_irq", DEVICE(dma_on_irq), false, NULL },
     { "profile", DEVICE(profile), false, NULL },
     { "log_level", DEVICE(log_level), true, NULL },
+    { "control.group_may_write", DEVICE(control.group_may_write), true, NULL },
 };
 
 #define N_DEVICE_FIELDS (sizeof(device_fields) / sizeof(device_fields[0]))

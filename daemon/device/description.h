@@ -87,7 +87,10 @@ struct device_description {
         bool clear_on_reset;
     } bar1;
     struct device_limits limits; /* those at the start; see device_set_limits */
-    bool dma_on_irq;             /* the self-test DMA */
+    struct {
+        bool group_may_write; /* who is in the control socket's group may act, not only read */
+    } control;
+    bool dma_on_irq; /* the self-test DMA */
     enum client_profile profile;
     int log_level; /* as in syslog; 0: not given */
 };
@@ -99,7 +102,7 @@ void description_default(struct device_description *out);
 void description_fini(struct device_description *d);
 
 /* Each capability, and each other key. */
-#define DESCRIPTION_MAX_DIFFERENCES (DESCRIPTION_MAX_CAPS + 16)
+#define DESCRIPTION_MAX_DIFFERENCES (DESCRIPTION_MAX_CAPS + 17)
 
 /* A key whose values in two descriptions are not the same. */
 struct description_difference {

@@ -63,6 +63,7 @@ parser_keys() {
         pci_keys) prefix=pci. ;;
         bar1_keys) prefix=bar1. ;;
         limit_keys) prefix=limits. ;;
+        control_keys) prefix=control. ;;
         *) prefix=capability.${kind:-UNKNOWN-TABLE-$name}. ;;
         esac
         table_entries <<< "$table" | sed "s/^/$prefix/"

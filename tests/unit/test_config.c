@@ -45,6 +45,7 @@ static void expect_default(const struct device_description *d)
     ck_assert(!d->dma_on_irq);
     ck_assert_int_eq(d->profile, PROFILE_AUTO);
     ck_assert_int_eq(d->log_level, 0);
+    ck_assert(d->control.group_may_write);
 }
 
 START_TEST(nothing_said_is_the_default)
@@ -121,7 +122,8 @@ START_TEST(every_key_has_its_place)
         " \"data\": \"01\"}]},"
         " \"bar1\": {\"size\": \"2G\", \"mmap\": [], \"clear_on_reset\": true},"
         " \"limits\": {\"max_dma_maps\": 1, \"max_msg_fds\": 16, \"max_data_xfer_size\": \"16M\"},"
-        " \"dma_on_irq\": true, \"profile\": \"cloud-hypervisor\", \"log_level\": \"warning\"}";
+        " \"dma_on_irq\": true, \"profile\": \"cloud-hypervisor\", \"log_level\": \"warning\","
+        " \"control\": {\"group_may_write\": false}}";
     struct device_description d;
 
     parse(text, &d);
@@ -150,6 +152,7 @@ START_TEST(every_key_has_its_place)
     ck_assert(d.dma_on_irq);
     ck_assert_int_eq(d.profile, PROFILE_CLOUD_HYPERVISOR);
     ck_assert_int_eq(d.log_level, 4);
+    ck_assert(!d.control.group_may_write);
     description_fini(&d);
 }
 END_TEST
@@ -211,6 +214,9 @@ static const struct {
     { "{\"pci\": 1}", "pci: must be an object" },
     { "{\"bar1\": null}", "bar1: must be an object" },
     { "{\"limits\": []}", "limits: must be an object" },
+    { "{\"control\": true}", "control: must be an object" },
+    { "{\"control\": {\"group_may_write\": 1}}", "control.group_may_write: " BOOLEAN },
+    { "{\"control\": {\"group\": 1}}", "control.group: unknown key" },
     { "{\"log_level\": \"loud\"}", "log_level: must be one of err, warning, info, debug" },
     { "{\"log_level\": 7}", "log_level: must be one of err, warning, info, debug" },
     { "{\"dma_on_irq\": 1}", "dma_on_irq: " BOOLEAN },

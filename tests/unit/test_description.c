@@ -98,11 +98,14 @@ static const struct changed_key {
     { "profile", "{}", "{\"profile\": \"qemu\"}", "profile" },
     { "log_level", "{}", "{\"log_level\": \"info\"}", "log_level" },
     { "log_level", "{\"log_level\": \"err\"}", "{\"log_level\": \"debug\"}", "log_level" },
+    { "control.group_may_write", "{}", "{\"control\": {\"group_may_write\": false}}",
+      "control.group_may_write" },
 };
 
 static bool is_live(const char *key)
 {
-    return strncmp(key, "limits.", 7) == 0 || strcmp(key, "log_level") == 0;
+    return strncmp(key, "limits.", 7) == 0 || strncmp(key, "control.", 8) == 0 ||
+           strcmp(key, "log_level") == 0;
 }
 
 static unsigned compare(const struct device_description *a, const struct device_description *b,
@@ -212,7 +215,7 @@ static void parse_two(struct device_description *a, struct device_description *b
                ", \"bar1\": {\"size\": \"64K\", \"mmap\": [], \"clear_on_reset\": true},"
                " \"limits\": {\"max_dma_maps\": 7, \"max_msg_fds\": 7,"
                " \"max_data_xfer_size\": 7777}, \"dma_on_irq\": true, \"profile\": \"strict\","
-               " \"log_level\": \"err\"",
+               " \"log_level\": \"err\", \"control\": {\"group_may_write\": false}",
                b);
 }
 
@@ -226,14 +229,14 @@ START_TEST(all_differences_fit)
 
     parse_two(&a, &b);
     n = compare(&a, &b, out);
-    ck_assert_uint_eq(n, 15 + DESCRIPTION_MAX_CAPS);
+    ck_assert_uint_eq(n, 16 + DESCRIPTION_MAX_CAPS);
     ck_assert_str_eq(out[0].key, "pci.vendor");
     ck_assert_str_eq(out[n - 1].key, "pci.capabilities[47].data");
     for (unsigned i = 0; i < n; i++) {
         ck_assert_int_eq(out[i].live, is_live(out[i].key));
         live += out[i].live;
     }
-    ck_assert_uint_eq(live, 4);
+    ck_assert_uint_eq(live, 5);
     description_fini(&a);
     description_fini(&b);
 }
@@ -252,6 +255,7 @@ START_TEST(what_is_live_is_adopted)
     ck_assert_uint_eq(a.limits.max_msg_fds, 7);
     ck_assert_uint_eq(a.limits.max_data_xfer_size, 7777);
     ck_assert_int_eq(a.log_level, 3);
+    ck_assert(!a.control.group_may_write);
     n = compare(&a, &b, out);
     ck_assert_uint_eq(n, 11 + DESCRIPTION_MAX_CAPS);
     for (unsigned i = 0; i < n; i++)
