@@ -17,11 +17,13 @@
 #include "accept.h"
 #include "control/control.h"
 #include "device/device.h"
+#include "event.h"
 #include "heartbeat.h"
 #include "log.h"
 #include "reload.h"
 #include "session/listener.h"
 #include "session/session.h"
+#include "stats.h"
 #include "wake.h"
 
 /* The socket's directory is the gate; the group may connect. */
@@ -47,6 +49,8 @@ struct daemon {
     uv_signal_t signals[N_SIGNALS];
     struct heartbeat heartbeat;
     struct log_limit reload_limit;
+    struct stats stats;
+    enum log_level first_level; /* at the start */
     const char *end_reason;
     char served_at[128];
     struct accept_place socket_place; /* what we made, to be removed at the end */
@@ -96,6 +100,16 @@ static uint32_t host_max_dma(void *opaque)
     return s != NULL ? session_max_data(s) : 0;
 }
 
+static void host_event(void *opaque, const struct device_event *device)
+{
+    struct daemon *d = opaque;
+    const struct event event = { .kind = EVENT_DEVICE, .device = device };
+
+    d->stats.interrupts += device->kind == DEVICE_EVENT_INTERRUPT && device->anew;
+    d->stats.resets += device->kind == DEVICE_EVENT_RESET;
+    control_publish(d->control, &event);
+}
+
 /* What is left for guest memory when connections, interrupts and the loop have theirs. */
 static uint32_t max_files(void)
 {
@@ -113,6 +127,7 @@ static int make_device(struct daemon *d)
         .opaque = d,
         .now = host_now,
         .wake_at = host_wake_at,
+        .event = host_event,
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
         .max_files = max_files(),
     };
@@ -143,6 +158,13 @@ static void on_done(void *opaque)
     stop(d, "the connection given with --fd has ended");
 }
 
+static void on_client_event(void *opaque, const struct event *event)
+{
+    const struct daemon *d = opaque;
+
+    control_publish(d->control, event);
+}
+
 static int listen_at(const char *path, struct accept_place *place)
 {
     int fd = accept_listen(path, SOCKET_MODE, place);
@@ -168,7 +190,9 @@ static void find_name(int fd, char *name, size_t size)
 
 static int make_listener(struct daemon *d)
 {
-    const struct listener_host host = { .opaque = d, .done = on_done };
+    const struct listener_host host = {
+        .opaque = d, .done = on_done, .event = on_client_event, .stats = &d->stats
+    };
     int fd = d->options.fd;
     int err;
 
@@ -225,6 +249,7 @@ static void adopt(struct daemon *d, struct device_description *description,
     description_adopt(d->options.description, description);
     description_fini(description);
     device_set_limits(d->dev, &d->options.description->limits);
+    log_set_level(d->first_level); /* whatever it was set to since */
     daemon_set_log_level(&d->options);
     for (unsigned i = 0; i < outcome->n_changed && len < sizeof(changed); i++)
         len += (size_t)snprintf(changed + len, sizeof(changed) - len, "%s%s", i > 0 ? ", " : "",
@@ -267,6 +292,11 @@ static int reload(void *opaque, struct reload_outcome *out)
     return err;
 }
 
+static void quit(void *opaque)
+{
+    stop(opaque, "vfuctl quit");
+}
+
 static int make_control(struct daemon *d)
 {
     const struct control_host host = { .opaque = d,
@@ -274,7 +304,9 @@ static int make_control(struct daemon *d)
                                        .name = d->options.name,
                                        .started_ns = monotonic_now(),
                                        .client = client_of,
-                                       .reload = reload };
+                                       .reload = reload,
+                                       .quit = quit,
+                                       .stats = &d->stats };
     int fd = d->options.control_fd;
     int err;
 
@@ -352,6 +384,8 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (d == NULL)
         return -ENOMEM;
     d->options = *options;
+    d->stats.since = wake_now();
+    d->first_level = log_current_level();
     raise_fd_limit();
     signal(SIGPIPE, SIG_IGN); /* a log that nobody reads must not end the daemon */
     signal(SIGXFSZ, SIG_IGN); /* nor must guest memory beyond the limit for files */
@@ -418,6 +452,7 @@ void daemon_free(struct daemon *d)
     accept_unlink(&d->socket_place);
     accept_unlink(&d->control_place);
     control_free(d->control);
+    d->control = NULL; /* what happens from here on is nobody's news */
     listener_free(d->listener);
     d->listener = NULL;
     device_free(d->dev);

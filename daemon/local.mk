@@ -8,7 +8,12 @@ libdaemon_a_SOURCES = \
 	daemon/config_file.c daemon/config_file.h \
 	daemon/config_json.c daemon/config_json.h \
 	daemon/control/control.c daemon/control/control.h \
+	daemon/control/method.c daemon/control/method.h \
 	daemon/control/methods.c daemon/control/methods.h \
+	daemon/control/methods_act.c \
+	daemon/control/methods_stats.c \
+	daemon/control/methods_status.c \
+	daemon/control/monitor.c daemon/control/monitor.h \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/device/description.c daemon/device/description.h \
 	daemon/device/device.c daemon/device/device.h \
@@ -31,6 +36,7 @@ libdaemon_a_SOURCES = \
 	daemon/session/commands.c daemon/session/commands.h \
 	daemon/session/dma_messages.c daemon/session/dma_messages.h \
 	daemon/session/listener.c daemon/session/listener.h \
+	daemon/session/observe.c daemon/session/observe.h \
 	daemon/session/session.c daemon/session/session.h \
 	daemon/wake.c daemon/wake.h \
 	daemon/watch.c daemon/watch.h

@@ -16,7 +16,7 @@
 #include "device/device.h"
 
 /* What calls may take of one turn of the loop, in µs; the call that passes it is the last. */
-#define CONTROL_TURN_US 1000u
+#define CONTROL_TURN_US 100u
 
 /* What a monitor may have unread, in bytes, before it loses events. */
 #define CONTROL_MONITOR_QUEUE (1u << 20)
@@ -55,6 +55,7 @@ int control_new(uv_loop_t *loop, int fd, const struct control_host *host, struct
 /* Answers the calls that have come so far, and closes all connections. NULL is allowed. */
 void control_finish(struct control *c);
 
+/* Memory goes in the loop's next turn. NULL is allowed. */
 void control_free(struct control *c);
 
 /* Tells those who monitor; sent in the loop's next turn. NULL is allowed, and has none. */

@@ -70,11 +70,22 @@ struct dma_messenger fake_messenger(struct fake_host *host)
     return (struct dma_messenger) { .opaque = host, .send = fake_send, .max_len = fake_max_len };
 }
 
+static void fake_event(void *opaque, const struct device_event *event)
+{
+    struct fake_host *host = opaque;
+
+    if (host->n_events < FAKE_EVENTS)
+        host->events[host->n_events] = *event;
+    host->n_events++;
+}
+
 struct device_host fake_device_host(struct fake_host *host)
 {
-    return (struct device_host) {
-        .opaque = host, .now = fake_now, .wake_at = fake_wake_at, .messenger = fake_messenger(host)
-    };
+    return (struct device_host) { .opaque = host,
+                                  .now = fake_now,
+                                  .wake_at = fake_wake_at,
+                                  .event = fake_event,
+                                  .messenger = fake_messenger(host) };
 }
 
 struct device *fake_device(struct fake_host *host, const struct device_description *d)

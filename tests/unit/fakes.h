@@ -15,6 +15,7 @@
 #include "device/device.h"
 
 #define FAKE_MESSAGES   256
+#define FAKE_EVENTS     64
 #define FAKE_NS_PER_S   1000000000ll
 #define FAKE_START_TIME (1700000000ll * FAKE_NS_PER_S)
 
@@ -36,6 +37,8 @@ struct fake_host {
     unsigned n_sent;
     uint32_t max_len; /* of one message, bytes */
     int send_error;   /* what send returns; 0: the message is kept in sent */
+    struct device_event events[FAKE_EVENTS];
+    unsigned n_events; /* since it was set to 0 */
 };
 
 void fake_host_init(struct fake_host *host);

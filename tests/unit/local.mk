@@ -84,12 +84,58 @@ tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_LDADD = $(TEST_LIBS)
 
+# Methods on fakes, each reply checked against the interface's text.
+METHODS_KIT = \
+	tests/unit/interface_text.c tests/unit/interface_text.h \
+	tests/unit/methods_kit.c tests/unit/methods_kit.h
+
 check_PROGRAMS += tests/unit/test_methods
 TESTS += tests/unit/test_methods
-tests_unit_test_methods_SOURCES = tests/unit/test_methods.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_methods_SOURCES = tests/unit/test_methods.c \
+	$(METHODS_KIT) tests/unit/fakes.c tests/unit/fakes.h
 tests_unit_test_methods_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_methods_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_methods_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_methods_act
+TESTS += tests/unit/test_methods_act
+tests_unit_test_methods_act_SOURCES = tests/unit/test_methods_act.c \
+	$(METHODS_KIT) tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_methods_act_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_methods_act_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_methods_act_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_interface
+TESTS += tests/unit/test_interface
+tests_unit_test_interface_SOURCES = tests/unit/test_interface.c \
+	$(METHODS_KIT) tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_interface_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_interface_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_interface_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_monitor
+TESTS += tests/unit/test_monitor
+tests_unit_test_monitor_SOURCES = tests/unit/test_monitor.c \
+	$(METHODS_KIT) tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_monitor_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_monitor_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_monitor_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_stats
+TESTS += tests/unit/test_stats
+tests_unit_test_stats_SOURCES = tests/unit/test_stats.c \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_stats_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stats_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stats_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device_events
+TESTS += tests/unit/test_device_events
+tests_unit_test_device_events_SOURCES = tests/unit/test_device_events.c \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_events_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_events_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_events_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_log
 TESTS += tests/unit/test_log

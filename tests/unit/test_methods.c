@@ -1,126 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/methods.h"
-
+/* The methods that were always there: what they say, and calls that are not good. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "reload.h"
-#include "unit/fakes.h"
-
-#define DEVICE  "io.vfiouserd.Device"
-#define SERVICE "org.varlink.service"
-#define CONFIG  VFIO_PCI_CONFIG_REGION_INDEX
-
-struct daemon_parts {
-    struct fake_host host;
-    struct device_description d;
-    struct control_host control;
-    struct client_info client;
-    bool attached;
-    const char *reload_refused; /* the reason; NULL: it is not */
-    unsigned n_changed;
-    int line;
-};
-
-static bool get_client(void *opaque, struct client_info *out)
-{
-    const struct daemon_parts *p = opaque;
-
-    *out = p->client;
-    return p->attached;
-}
-
-static int fake_reload(void *opaque, struct reload_outcome *out)
-{
-    static const char *const keys[] = { "limits.max_dma_maps", "log_level" };
-    const struct daemon_parts *p = opaque;
-
-    *out = (struct reload_outcome) { .n_changed = p->n_changed };
-    for (unsigned i = 0; i < p->n_changed; i++)
-        strcpy(out->changed[i].key, keys[i]);
-    if (p->reload_refused == NULL)
-        return 0;
-    strcpy(out->reason, p->reload_refused);
-    return -EINVAL;
-}
-
-static void parts_init(struct daemon_parts *p)
-{
-    *p = (struct daemon_parts) { .line = fake_eventfd() };
-    fake_host_init(&p->host);
-    description_default(&p->d);
-    p->d.pci.caps[1] = (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSI, .vectors = 2 };
-    p->d.pci.n_caps = 2;
-    p->control = (struct control_host) { .opaque = p,
-                                         .dev = fake_device(&p->host, &p->d),
-                                         .name = "dev0",
-                                         .client = get_client,
-                                         .reload = fake_reload };
-}
-
-static void parts_fini(struct daemon_parts *p)
-{
-    device_free(p->control.dev);
-    description_fini(&p->d);
-    fake_host_fini(&p->host);
-    close(p->line);
-}
-
-/* Calls method (with its interface) with parameters, JSON text or NULL. */
-static struct json_object *call(struct daemon_parts *p, const char *method, const char *parameters)
-{
-    struct json_object *message = json_object_new_object();
-    struct json_object *reply;
-
-    json_object_object_add(message, "method", json_object_new_string(method));
-    if (parameters != NULL)
-        json_object_object_add(message, "parameters", json_tokener_parse(parameters));
-    reply = methods_call(&p->control, message);
-    ck_assert_ptr_nonnull(reply);
-    json_object_put(message);
-    return reply;
-}
-
-/* What is at path, names with dots between, in the reply's parameters. */
-static struct json_object *at(struct json_object *reply, const char *path)
-{
-    struct json_object *o = reply;
-    char names[128];
-    char *rest;
-
-    snprintf(names, sizeof(names), "parameters.%s", path);
-    for (char *name = strtok_r(names, ".", &rest); name != NULL; name = strtok_r(NULL, ".", &rest))
-        ck_assert_msg(json_object_object_get_ex(o, name, &o), "%s is missing", path);
-    return o;
-}
-
-static void expect_int(struct json_object *reply, const char *path, int64_t value)
-{
-    ck_assert_msg(json_object_is_type(at(reply, path), json_type_int), "%s is no int", path);
-    ck_assert_int_eq(json_object_get_int64(at(reply, path)), value);
-}
-
-static void expect_string(struct json_object *reply, const char *path, const char *value)
-{
-    ck_assert_msg(json_object_is_type(at(reply, path), json_type_string), "%s", path);
-    ck_assert_str_eq(json_object_get_string(at(reply, path)), value);
-}
-
-static void expect_bool(struct json_object *reply, const char *path, bool value)
-{
-    ck_assert_msg(json_object_is_type(at(reply, path), json_type_boolean), "%s", path);
-    ck_assert_int_eq(json_object_get_boolean(at(reply, path)), value);
-}
-
-static const char *error_of(struct json_object *reply)
-{
-    struct json_object *error = NULL;
-
-    return json_object_object_get_ex(reply, "error", &error) ? json_object_get_string(error) : NULL;
-}
+#include "unit/methods_kit.h"
 
 START_TEST(status_of_an_idle_device)
 {
@@ -128,12 +14,12 @@ START_TEST(status_of_an_idle_device)
     struct json_object *reply;
 
     parts_init(&p);
-    reply = call(&p, DEVICE ".GetStatus", NULL);
-    ck_assert_ptr_null(error_of(reply));
+    reply = parts_call(&p, DEVICE ".GetStatus", NULL);
+    ck_assert_ptr_null(reply_error(reply));
     expect_string(reply, "name", "dev0");
-    ck_assert_int_gt(json_object_get_string_len(at(reply, "version")), 0);
+    ck_assert_int_gt(json_object_get_string_len(reply_at(reply, "version")), 0);
     expect_int(reply, "pid", getpid());
-    ck_assert_int_ge(json_object_get_int64(at(reply, "uptime")), 0);
+    ck_assert_int_ge(json_object_get_int64(reply_at(reply, "uptime")), 0);
     expect_string(reply, "identity.model", "timer");
     expect_int(reply, "identity.vendor", 0xdead);
     expect_int(reply, "identity.device", 0xbeef);
@@ -142,8 +28,8 @@ START_TEST(status_of_an_idle_device)
     expect_string(reply, "power", "D0");
     expect_bool(reply, "bus_master", false);
     expect_int(reply, "bar1_size", 16384);
-    ck_assert_ptr_null(at(reply, "client"));
-    ck_assert_ptr_null(at(reply, "timer.deadline"));
+    ck_assert_ptr_null(reply_at(reply, "client"));
+    ck_assert_ptr_null(reply_at(reply, "timer.deadline"));
     expect_int(reply, "timer.fired", 0);
     expect_string(reply, "interrupts.mode", "intx");
     expect_bool(reply, "interrupts.level", false);
@@ -157,37 +43,14 @@ START_TEST(status_of_an_idle_device)
 }
 END_TEST
 
-static void use_device(struct daemon_parts *p)
-{
-    struct device *dev = p->control.dev;
-    enum irq_delivery how;
-    int none = -1;
-
-    p->attached = true;
-    p->client = (struct client_info) { .pid = 4321,
-                                       .uid = 107,
-                                       .uid_known = true,
-                                       .since = FAKE_START_TIME,
-                                       .profile = PROFILE_QEMU,
-                                       .caps = { .minor = 1, .max_data_xfer_size = 1 << 20 },
-                                       .requests = 99,
-                                       .errors = 3 };
-    fake_put(dev, CONFIG, 4, 2, 4);
-    fake_put(dev, VFIO_PCI_BAR0_REGION_INDEX, 8, 8, FAKE_START_TIME + 1);
-    fake_set_time(&p->host, dev, FAKE_START_TIME + 2);
-    fake_put(dev, VFIO_PCI_BAR0_REGION_INDEX, 8, 8, FAKE_START_TIME + 9);
-    ck_assert_int_eq(device_trigger_irq(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, &how), 0);
-    ck_assert_int_eq(dma_map(device_dma(dev), 0, 4096, 3, &none, 0), 0);
-}
-
 START_TEST(status_of_a_device_in_use)
 {
     struct daemon_parts p;
     struct json_object *reply;
 
     parts_init(&p);
-    use_device(&p);
-    reply = call(&p, DEVICE ".GetStatus", "{}");
+    parts_use(&p);
+    reply = parts_call(&p, DEVICE ".GetStatus", "{}");
     expect_int(reply, "client.pid", 4321);
     expect_int(reply, "client.uid", 107);
     expect_int(reply, "client.since", FAKE_START_TIME);
@@ -209,14 +72,14 @@ START_TEST(status_of_a_device_in_use)
     json_object_put(reply);
     fake_put(p.control.dev, CONFIG, 0x4a, 2, 1);
     fake_put(p.control.dev, CONFIG, 0x44, 2, 3);
-    reply = call(&p, DEVICE ".GetStatus", "null");
+    reply = parts_call(&p, DEVICE ".GetStatus", "null");
     expect_string(reply, "power", "D3hot");
     expect_string(reply, "interrupts.mode", "msi");
     expect_bool(reply, "interrupts.level", false);
     json_object_put(reply);
     p.client.uid_known = false;
-    reply = call(&p, DEVICE ".GetStatus", NULL);
-    ck_assert_ptr_null(at(reply, "client.uid"));
+    reply = parts_call(&p, DEVICE ".GetStatus", NULL);
+    ck_assert_ptr_null(reply_at(reply, "client.uid"));
     expect_int(reply, "client.pid", 4321);
     json_object_put(reply);
     parts_fini(&p);
@@ -226,12 +89,12 @@ END_TEST
 static void expect_delivery(struct daemon_parts *p, const char *parameters, const char *delivered,
                             const char *reason)
 {
-    struct json_object *reply = call(p, DEVICE ".TriggerIrq", parameters);
+    struct json_object *reply = parts_call(p, DEVICE ".TriggerIrq", parameters);
 
-    ck_assert_ptr_null(error_of(reply));
+    ck_assert_ptr_null(reply_error(reply));
     expect_string(reply, "delivered", delivered);
     if (reason != NULL)
-        ck_assert_ptr_nonnull(strstr(json_object_get_string(at(reply, "reason")), reason));
+        ck_assert_ptr_nonnull(strstr(json_object_get_string(reply_at(reply, "reason")), reason));
     else
         ck_assert(!json_object_object_get_ex(json_object_object_get(reply, "parameters"), "reason",
                                              NULL));
@@ -288,8 +151,8 @@ START_TEST(the_dump_is_what_the_guest_reads)
     ck_assert_int_eq(device_read(p.control.dev, CONFIG, 0, config, sizeof(config)), 0);
     for (size_t i = 0; i < sizeof(config); i++)
         snprintf(text + 2 * i, 3, "%02x", config[i]);
-    reply = call(&p, DEVICE ".DumpConfig", NULL);
-    ck_assert_ptr_null(error_of(reply));
+    reply = parts_call(&p, DEVICE ".DumpConfig", NULL);
+    ck_assert_ptr_null(reply_error(reply));
     expect_string(reply, "config", text);
     json_object_put(reply);
     parts_fini(&p);
@@ -302,10 +165,10 @@ START_TEST(a_reload_says_what_has_changed)
 
     parts_init(&p);
     for (p.n_changed = 0; p.n_changed <= 2; p.n_changed++) {
-        struct json_object *reply = call(&p, DEVICE ".Reload", NULL);
-        struct json_object *changed = at(reply, "changed");
+        struct json_object *reply = parts_call(&p, DEVICE ".Reload", NULL);
+        struct json_object *changed = reply_at(reply, "changed");
 
-        ck_assert_ptr_null(error_of(reply));
+        ck_assert_ptr_null(reply_error(reply));
         ck_assert(json_object_is_type(changed, json_type_array));
         ck_assert_uint_eq(json_object_array_length(changed), p.n_changed);
         if (p.n_changed == 2)
@@ -374,9 +237,9 @@ START_TEST(bad_calls_have_named_errors)
 
     parts_init(&p);
     p.reload_refused = refusal;
-    reply = call(&p, errors[_i].method, errors[_i].parameters);
-    ck_assert_pstr_eq(error_of(reply), errors[_i].error);
-    ck_assert_str_eq(json_object_get_string(at(reply, errors[_i].key)), errors[_i].value);
+    reply = parts_call(&p, errors[_i].method, errors[_i].parameters);
+    ck_assert_pstr_eq(reply_error(reply), errors[_i].error);
+    ck_assert_str_eq(json_object_get_string(reply_at(reply, errors[_i].key)), errors[_i].value);
     ck_assert_uint_eq(device_state(p.control.dev)->timer.irq_status, 0); /* nothing was done */
     json_object_put(reply);
     parts_fini(&p);
@@ -391,13 +254,11 @@ START_TEST(a_call_without_a_method_is_refused)
 
     parts_init(&p);
     for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
-        struct json_object *message = json_tokener_parse(calls[i]);
-        struct json_object *reply = methods_call(&p.control, message);
+        struct json_object *reply = parts_ask(&p, true, calls[i]).reply;
 
-        ck_assert_str_eq(error_of(reply), SERVICE ".InvalidParameter");
+        ck_assert_str_eq(reply_error(reply), SERVICE ".InvalidParameter");
         expect_string(reply, "parameter", "method");
         json_object_put(reply);
-        json_object_put(message);
     }
     parts_fini(&p);
 }
@@ -433,100 +294,23 @@ START_TEST(the_service_describes_itself)
 
     read_file(DEVICE ".varlink", file, sizeof(file));
     parts_init(&p);
-    reply = call(&p, SERVICE ".GetInfo", NULL);
+    reply = parts_call(&p, SERVICE ".GetInfo", NULL);
     expect_string(reply, "product", "vfio-userd");
-    ck_assert_int_gt(json_object_get_string_len(at(reply, "vendor")), 0);
-    ck_assert_int_gt(json_object_get_string_len(at(reply, "version")), 0);
-    ck_assert_int_gt(json_object_get_string_len(at(reply, "url")), 0);
-    interfaces = at(reply, "interfaces");
+    ck_assert_int_gt(json_object_get_string_len(reply_at(reply, "vendor")), 0);
+    ck_assert_int_gt(json_object_get_string_len(reply_at(reply, "version")), 0);
+    ck_assert_int_gt(json_object_get_string_len(reply_at(reply, "url")), 0);
+    interfaces = reply_at(reply, "interfaces");
     ck_assert_uint_eq(json_object_array_length(interfaces), 2);
     ck_assert_str_eq(json_object_get_string(json_object_array_get_idx(interfaces, 0)), SERVICE);
     ck_assert_str_eq(json_object_get_string(json_object_array_get_idx(interfaces, 1)), DEVICE);
     json_object_put(reply);
-    reply = call(&p, SERVICE ".GetInterfaceDescription", "{\"interface\": \"" DEVICE "\"}");
+    reply = parts_call(&p, SERVICE ".GetInterfaceDescription", "{\"interface\": \"" DEVICE "\"}");
     expect_string(reply, "description", file);
     json_object_put(reply);
-    reply = call(&p, SERVICE ".GetInterfaceDescription", "{\"interface\": \"" SERVICE "\"}");
+    reply = parts_call(&p, SERVICE ".GetInterfaceDescription", "{\"interface\": \"" SERVICE "\"}");
     ck_assert_ptr_nonnull(
-        strstr(json_object_get_string(at(reply, "description")), "interface " SERVICE "\n"));
+        strstr(json_object_get_string(reply_at(reply, "description")), "interface " SERVICE "\n"));
     json_object_put(reply);
-    parts_fini(&p);
-}
-END_TEST
-
-typedef void (*check_name)(struct daemon_parts *p, const char *name);
-
-/* Calls check with each name that stands behind prefix in text; returns how many there are. */
-static unsigned for_each(const char *file_text, const char *prefix, check_name check,
-                         struct daemon_parts *p)
-{
-    unsigned n = 0;
-
-    for (const char *found = strstr(file_text, prefix); found != NULL;
-         found = strstr(found + 1, prefix)) {
-        char name[64];
-
-        snprintf(name, sizeof(name), "%.*s", (int)strcspn(found + strlen(prefix), " (\""),
-                 found + strlen(prefix));
-        check(p, name);
-        n++;
-    }
-    return n;
-}
-
-static void method_is_implemented(struct daemon_parts *p, const char *name)
-{
-    char method[128];
-    struct json_object *reply;
-
-    snprintf(method, sizeof(method), DEVICE ".%s", name);
-    reply = call(p, method, NULL);
-    ck_assert_msg(error_of(reply) == NULL, "%s: %s", method, error_of(reply));
-    json_object_put(reply);
-}
-
-/* The table of bad calls above has met each error that is described. */
-static void error_is_met(struct daemon_parts *p, const char *name)
-{
-    bool met = false;
-
-    (void)p;
-    for (size_t i = 0; i < ARRAY_SIZE(errors); i++)
-        met = met || (strncmp(errors[i].error, DEVICE ".", sizeof(DEVICE)) == 0 &&
-                      strcmp(errors[i].error + sizeof(DEVICE), name) == 0);
-    ck_assert_msg(met, "error %s is described, and no call makes it", name);
-}
-
-static char description[65536];
-
-static void name_is_described(struct daemon_parts *p, const char *name)
-{
-    char method[128];
-    char error[128];
-
-    (void)p;
-    if (name[0] == '\0')
-        return; /* the bare prefix, where names are compared */
-    snprintf(method, sizeof(method), "\nmethod %s(", name);
-    snprintf(error, sizeof(error), "\nerror %s (", name);
-    ck_assert_msg(strstr(description, method) != NULL || strstr(description, error) != NULL,
-                  "%s is implemented and not described", name);
-}
-
-START_TEST(what_is_described_is_implemented_and_the_reverse)
-{
-    static char source[65536];
-    struct daemon_parts p;
-    unsigned described;
-
-    parts_init(&p);
-    read_file("io.vfiouserd.Device.varlink", description, sizeof(description));
-    described = for_each(description, "\nmethod ", method_is_implemented, &p);
-    ck_assert_uint_ge(described, 3);
-    described += for_each(description, "\nerror ", error_is_met, &p);
-    ck_assert_uint_ge(described, 4);
-    read_file("methods.c", source, sizeof(source));
-    ck_assert_uint_ge(for_each(source, "INTERFACE \".", name_is_described, &p), described);
     parts_fini(&p);
 }
 END_TEST
@@ -537,7 +321,7 @@ int main(void)
         status_of_an_idle_device,       status_of_a_device_in_use,
         interrupts_say_how_they_went,   the_dump_is_what_the_guest_reads,
         a_reload_says_what_has_changed, a_call_without_a_method_is_refused,
-        the_service_describes_itself,   what_is_described_is_implemented_and_the_reverse,
+        the_service_describes_itself,
     };
     const struct fake_loop_test loops[] = { { bad_calls_have_named_errors, ARRAY_SIZE(errors) } };
 

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "unit/methods_kit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reload.h"
+#include "unit/interface_text.h"
+
+static bool get_client(void *opaque, struct client_info *out)
+{
+    const struct daemon_parts *p = opaque;
+
+    *out = p->client;
+    return p->attached;
+}
+
+static int fake_reload(void *opaque, struct reload_outcome *out)
+{
+    static const char *const keys[] = { "limits.max_dma_maps", "log_level" };
+    const struct daemon_parts *p = opaque;
+
+    *out = (struct reload_outcome) { .n_changed = p->n_changed };
+    for (unsigned i = 0; i < p->n_changed; i++)
+        strcpy(out->changed[i].key, keys[i]);
+    if (p->reload_refused == NULL)
+        return 0;
+    strcpy(out->reason, p->reload_refused);
+    return -EINVAL;
+}
+
+static bool fake_capturing(void *opaque)
+{
+    return ((struct daemon_parts *)opaque)->capturing;
+}
+
+/* Methods only say that a capture is to begin. */
+static int fake_capture(void *opaque, int fd, uint32_t snaplen)
+{
+    (void)opaque;
+    (void)snaplen;
+    close(fd);
+    ck_abort_msg("a method has begun a capture");
+    return -EINVAL;
+}
+
+void parts_init(struct daemon_parts *p)
+{
+    *p = (struct daemon_parts) { .line = fake_eventfd() };
+    fake_host_init(&p->host);
+    description_default(&p->d);
+    p->d.pci.caps[1] = (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSI, .vectors = 2 };
+    p->d.pci.n_caps = 2;
+    p->control = (struct control_host) { .opaque = p,
+                                         .dev = fake_device(&p->host, &p->d),
+                                         .name = "dev0",
+                                         .client = get_client,
+                                         .reload = fake_reload,
+                                         .capture = fake_capture,
+                                         .capturing = fake_capturing,
+                                         .stats = &p->stats };
+}
+
+void parts_fini(struct daemon_parts *p)
+{
+    device_free(p->control.dev);
+    description_fini(&p->d);
+    fake_host_fini(&p->host);
+    close(p->line);
+}
+
+void parts_use(struct daemon_parts *p)
+{
+    struct device *dev = p->control.dev;
+    enum irq_delivery how;
+    int none = -1;
+
+    p->attached = true;
+    p->client = (struct client_info) { .pid = 4321,
+                                       .uid = 107,
+                                       .uid_known = true,
+                                       .since = FAKE_START_TIME,
+                                       .profile = PROFILE_QEMU,
+                                       .caps = { .minor = 1, .max_data_xfer_size = 1 << 20 },
+                                       .requests = 99,
+                                       .errors = 3 };
+    fake_put(dev, CONFIG, 4, 2, 4);
+    fake_put(dev, VFIO_PCI_BAR0_REGION_INDEX, 8, 8, FAKE_START_TIME + 1);
+    fake_set_time(&p->host, dev, FAKE_START_TIME + 2);
+    fake_put(dev, VFIO_PCI_BAR0_REGION_INDEX, 8, 8, FAKE_START_TIME + 9);
+    ck_assert_int_eq(device_trigger_irq(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, &how), 0);
+    ck_assert_int_eq(dma_map(device_dma(dev), 0, 4096, 3, &none, 0), 0);
+}
+
+/* Checks a reply against the interface that the service itself describes. */
+static void check_reply(struct daemon_parts *p, const char *method, struct json_object *reply)
+{
+    const char *dot = method != NULL ? strrchr(method, '.') : NULL;
+    struct json_object *parameters = json_object_new_object();
+    struct json_object *call = json_object_new_object();
+    struct interface_text interface;
+    struct methods_answer answer;
+
+    json_object_object_add(parameters, "interface",
+                           json_object_new_string_len(dot != NULL ? method : "",
+                                                      dot != NULL ? (int)(dot - method) : 0));
+    json_object_object_add(call, "parameters", parameters);
+    json_object_object_add(call, "method",
+                           json_object_new_string(SERVICE ".GetInterfaceDescription"));
+    methods_call(&p->control, true, call, &answer);
+    if (!answer.failed) {
+        interface_read(json_object_get_string(reply_at(answer.reply, "description")), &interface);
+        interface_check_reply(&interface, dot + 1, reply);
+        interface_free(&interface);
+    }
+    json_object_put(answer.reply);
+    json_object_put(call);
+}
+
+struct methods_answer parts_ask(struct daemon_parts *p, bool owner, const char *text)
+{
+    struct json_object *message = json_tokener_parse(text);
+    struct methods_answer answer;
+    struct json_object *method = NULL;
+
+    ck_assert_msg(message != NULL, "the test's JSON is none: %s", text);
+    json_object_object_get_ex(message, "method", &method);
+    methods_call(&p->control, owner, message, &answer);
+    ck_assert_ptr_nonnull(answer.reply);
+    ck_assert_int_eq(answer.failed, reply_error(answer.reply) != NULL);
+    check_reply(p, json_object_get_string(method), answer.reply);
+    if (answer.failed) /* the error may be the other interface's */
+        check_reply(p, reply_error(answer.reply), answer.reply);
+    json_object_put(message);
+    return answer;
+}
+
+struct json_object *parts_call(struct daemon_parts *p, const char *method, const char *parameters)
+{
+    char text[512];
+
+    snprintf(text, sizeof(text), "{\"method\": \"%s\", \"parameters\": %s}", method,
+             parameters != NULL ? parameters : "null");
+    return parts_ask(p, true, text).reply;
+}
+
+struct json_object *reply_at(struct json_object *reply, const char *path)
+{
+    struct json_object *o = reply;
+    char names[128];
+    char *rest;
+
+    snprintf(names, sizeof(names), "parameters.%s", path);
+    for (char *name = strtok_r(names, ".", &rest); name != NULL; name = strtok_r(NULL, ".", &rest))
+        ck_assert_msg(json_object_object_get_ex(o, name, &o), "%s is missing", path);
+    return o;
+}
+
+void expect_int(struct json_object *reply, const char *path, int64_t value)
+{
+    ck_assert_msg(json_object_is_type(reply_at(reply, path), json_type_int), "%s is no int", path);
+    ck_assert_int_eq(json_object_get_int64(reply_at(reply, path)), value);
+}
+
+void expect_string(struct json_object *reply, const char *path, const char *value)
+{
+    ck_assert_msg(json_object_is_type(reply_at(reply, path), json_type_string), "%s", path);
+    ck_assert_str_eq(json_object_get_string(reply_at(reply, path)), value);
+}
+
+void expect_bool(struct json_object *reply, const char *path, bool value)
+{
+    ck_assert_msg(json_object_is_type(reply_at(reply, path), json_type_boolean), "%s", path);
+    ck_assert_int_eq(json_object_get_boolean(reply_at(reply, path)), value);
+}
+
+const char *reply_error(struct json_object *reply)
+{
+    struct json_object *error = NULL;
+
+    return json_object_object_get_ex(reply, "error", &error) ? json_object_get_string(error) : NULL;
+}
