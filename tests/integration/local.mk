@@ -59,6 +59,13 @@ tests_integration_test_reload_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_reload_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_reload_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_control
+TESTS += tests/integration/test_control
+tests_integration_test_control_SOURCES = tests/integration/test_control.c \
+	tests/integration/control_kit.h $(INTEGRATION_HARNESS)
+tests_integration_test_control_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_control_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_control_LDADD = $(TEST_LIBS)
 
 # Needs libsystemd in the daemon.
 if HAVE_LIBSYSTEMD
