@@ -166,6 +166,49 @@ static bool is_simple(const char *text, size_t len)
     return values <= VARLINK_MAX_VALUES;
 }
 
+/*
+ * The length of the UTF-8 sequence at the start of text, 0 when there is none: also for what is
+ * longer than it need be, surrogates, and what is beyond Unicode, all of which json-c lets pass.
+ */
+static size_t utf8_length(const unsigned char *text, size_t len)
+{
+    size_t n = text[0] < 0x80 ? 1 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    unsigned char low = 0x80; /* bounds of the second byte */
+    unsigned char high = 0xbf;
+
+    if (n == 1)
+        return 1;
+    if (text[0] < 0xc2 || text[0] > 0xf4 || n > len)
+        return 0;
+    if (text[0] == 0xe0)
+        low = 0xa0;
+    else if (text[0] == 0xed)
+        high = 0x9f;
+    else if (text[0] == 0xf0)
+        low = 0x90;
+    else if (text[0] == 0xf4)
+        high = 0x8f;
+    if (text[1] < low || text[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++) {
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return n;
+}
+
+static bool is_utf8(const char *text, size_t len)
+{
+    size_t n;
+
+    for (size_t i = 0; i < len; i += n) {
+        n = utf8_length((const unsigned char *)text + i, len - i);
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
 int varlink_next(struct varlink *v, struct json_object **out)
 {
     const char *nul = find_end(v);
@@ -178,12 +221,12 @@ int varlink_next(struct varlink *v, struct json_object **out)
     begin = v->in.data + v->in.head;
     v->searched = 0;
     v->in.head += (size_t)(nul - begin) + 1;
-    if (!is_simple(begin, (size_t)(nul - begin)))
+    if (!is_simple(begin, (size_t)(nul - begin)) || !is_utf8(begin, (size_t)(nul - begin)))
         return -EBADMSG;
     tokener = json_tokener_new_ex(VARLINK_MAX_DEPTH);
     if (tokener == NULL)
         return -ENOMEM;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
     message = json_tokener_parse_ex(tokener, begin, (int)(nul - begin) + 1);
     json_tokener_free(tokener);
     if (!json_object_is_type(message, json_type_object)) {

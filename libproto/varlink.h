@@ -44,7 +44,7 @@ int varlink_fill(struct varlink *v);
 
 /*
  * Takes the next complete message. Returns 1 with *out an object that the caller puts, 0 when none
- * is complete, -EBADMSG when it is not a JSON object, or has more values than it may.
+ * is complete, -EBADMSG when it is not a JSON object in UTF-8, or has more values than it may.
  */
 int varlink_next(struct varlink *v, struct json_object **out);
 

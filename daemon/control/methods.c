@@ -6,6 +6,9 @@
 #include "config-build.h"
 #include "description.varlink.h"
 
+/* Names are echoed in errors; none of ours is long. */
+#define MAX_NAME 255
+
 #define URL "https://vfio-userd.invalid/"
 
 /*
@@ -49,7 +52,9 @@ static void get_interface_description(const struct control_host *host,
     const char *name = json_object_get_string(method_parameter(parameters, "interface"));
 
     (void)host;
-    if (strcmp(name, METHOD_INTERFACE) == 0) {
+    if (strlen(name) > MAX_NAME) {
+        method_invalid_parameter(out, "interface");
+    } else if (strcmp(name, METHOD_INTERFACE) == 0) {
         method_add_string(out->parameters, "description", description_varlink);
     } else if (strcmp(name, METHOD_SERVICE) == 0) {
         method_add_string(out->parameters, "description", service_description);
@@ -116,6 +121,12 @@ const struct method *methods_nth(size_t n)
     return n < N_METHODS ? &methods[n] : NULL;
 }
 
+static bool is_name(struct json_object *value)
+{
+    return json_object_is_type(value, json_type_string) &&
+           json_object_get_string_len(value) <= MAX_NAME;
+}
+
 static const struct method *find_method(const char *name)
 {
     for (size_t i = 0; i < N_METHODS; i++) {
@@ -161,7 +172,7 @@ static const char *bad_parameter(const struct method *method, struct json_object
         const struct method_parameter *p = find_parameter(method, key);
 
         if (p == NULL || (value != NULL && !json_object_is_type(value, p->type)))
-            return key;
+            return strlen(key) <= MAX_NAME ? key : "parameters";
     }
     for (const struct method_parameter *p = method->parameters; p->name != NULL; p++) {
         if (!p->optional && method_parameter(parameters, p->name) == NULL)
@@ -248,7 +259,7 @@ static void dispatch(const struct control_host *host, bool owner, struct json_ob
     const char *bad = read_flags(call, &flags);
 
     answer->wanted = !flags.oneway;
-    if (!json_object_is_type(name, json_type_string)) {
+    if (!is_name(name)) {
         method_invalid_parameter(out, "method");
     } else if (bad != NULL) {
         method_invalid_parameter(out, bad);

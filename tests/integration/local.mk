@@ -67,6 +67,15 @@ tests_integration_test_control_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_control_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_control_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_control_hostile
+TESTS += tests/integration/test_control_hostile
+tests_integration_test_control_hostile_SOURCES = tests/integration/test_control_hostile.c \
+	tests/integration/control_kit.h \
+	tests/integration/guest_latency.c tests/integration/guest_latency.h $(INTEGRATION_HARNESS)
+tests_integration_test_control_hostile_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_control_hostile_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_control_hostile_LDADD = $(TEST_LIBS)
+
 # Needs libsystemd in the daemon.
 if HAVE_LIBSYSTEMD
 check_PROGRAMS += tests/integration/test_service
