@@ -113,6 +113,14 @@ tests_unit_test_interface_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_interface_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_interface_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_control
+TESTS += tests/unit/test_control
+tests_unit_test_control_SOURCES = tests/unit/test_control.c \
+	$(METHODS_KIT) tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_control_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_control_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_control_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_monitor
 TESTS += tests/unit/test_monitor
 tests_unit_test_monitor_SOURCES = tests/unit/test_monitor.c \

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -160,6 +161,12 @@ static const struct bad {
     BAD("{\"a\":\"\xff\"}"),
     BAD("{\"\x80\":1}"),
     BAD("{\"a\":\"\xe2\x82\"}"),
+    BAD("{\"a\":\"\xc0\x80\"}"),
+    BAD("{\"a\":\"\xe0\x9f\xbf\"}"),
+    BAD("{\"a\":\"\xed\xa0\x80\"}"),
+    BAD("{\"a\":\"\xf0\x8f\xbf\xbf\"}"),
+    BAD("{\"a\":\"\xf4\x90\x80\x80\"}"),
+    BAD("{\"a\":\"\xf5\x80\x80\x80\"}"),
 };
 
 START_TEST(test_bad)
@@ -190,6 +197,66 @@ static size_t nested(char *text, unsigned n)
     at[n - 1] = '\0';
     return (size_t)(at - text) + n;
 }
+
+START_TEST(test_utf8)
+{
+    static const char text[] = "{\"a\":\"\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80"
+                               "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\"}";
+    struct pair p;
+
+    pair_init(&p);
+    put(&p, text, sizeof(text));
+    expect(p.v, text);
+    pair_fini(&p);
+}
+END_TEST
+
+/* {"a":[0,0,…]} with n values in it. */
+static int receive_values(unsigned n)
+{
+    static char text[4 * VARLINK_MAX_VALUES];
+    struct json_object *message = NULL;
+    size_t len = (size_t)sprintf(text, "{\"a,[{\\\",\":[0");
+    struct pair p;
+    int result;
+
+    for (unsigned i = 1; i < n; i++)
+        len += (size_t)sprintf(text + len, ",0");
+    len += (size_t)sprintf(text + len, "]}") + 1;
+    pair_init(&p);
+    put(&p, text, len);
+    result = receive(p.v, &message);
+    json_object_put(message);
+    pair_fini(&p);
+    return result;
+}
+
+START_TEST(test_values)
+{
+    ck_assert_int_eq(receive_values(1), 1);
+    ck_assert_int_eq(receive_values(VARLINK_MAX_VALUES - 1), 1);
+    ck_assert_int_eq(receive_values(VARLINK_MAX_VALUES), -EBADMSG);
+}
+END_TEST
+
+START_TEST(test_text_and_socket)
+{
+    struct pair p;
+    char data[16];
+
+    pair_init(&p);
+    ck_assert_int_eq(varlink_send_text(p.v, "{}x", 2), 0);
+    ck_assert_int_eq(varlink_flush(p.v), 0);
+    ck_assert_int_eq(recv(p.peer, data, sizeof(data), 0), 3);
+    ck_assert_mem_eq(data, "{}", 3);
+    put(&p, "rest", 4);
+    ck_assert_int_eq(varlink_fill(p.v), 4);
+    close(p.peer);
+    p.peer = varlink_take_fd(p.v);
+    ck_assert_int_eq(recv(p.peer, data, sizeof(data), 0), 0); /* open, and at its end */
+    close(p.peer);
+}
+END_TEST
 
 START_TEST(test_depth)
 {
@@ -503,6 +570,9 @@ int main(void)
     tcase_add_test(tc, test_many_in_one);
     tcase_add_loop_test(tc, test_bad, 0, COUNT(bads));
     tcase_add_test(tc, test_depth);
+    tcase_add_test(tc, test_utf8);
+    tcase_add_test(tc, test_values);
+    tcase_add_test(tc, test_text_and_socket);
     tcase_add_loop_test(tc, test_long, 0, COUNT(long_rows));
     tcase_add_test(tc, test_end);
     tcase_add_test(tc, test_send);
