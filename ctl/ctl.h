@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What vfuctl's commands share: the options that stand before a command, the call to the daemon,
- * and the table of commands that dispatch and --help are made from.
+ * What vfuctl's commands share: the table that each command is described by, which parsing, --help,
+ * shell completion and the man page's test are made from; and the calls to the daemon.
  */
 #ifndef VFIO_USERD_CTL_H
 #define VFIO_USERD_CTL_H
 
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Exit status of vfuctl. */
 enum ctl_exit {
@@ -17,20 +19,52 @@ enum ctl_exit {
     CTL_UNREACHABLE = 3, /* no daemon answers */
 };
 
-/* The options before the command. */
+#define CTL_MAX_OPTIONS 8
+
+/*
+ * An option, or a command's argument. What its value is called says to completion what it is: NAME
+ * is an instance, FILE and PATH are files.
+ */
+struct ctl_option {
+    const char *name;    /* without its hyphens; NULL ends a table */
+    char letter;         /* 0: none */
+    const char *value;   /* what help calls its value; NULL: it takes none */
+    const char *choices; /* all values that it takes, as "hex|raw"; NULL: any */
+    long max;            /* not 0: its value is a number from 0 to this */
+    const char *help;    /* lines, with a newline between two */
+};
+
+/* What stood on the command line; NULL: it did not. An option without a value has "". */
+struct ctl_args {
+    const char *options[CTL_MAX_OPTIONS]; /* by the index in the command's table */
+    const char *argument;
+};
+
+struct ctl_command;
+
+/* The options that every command takes, before the command or behind it. */
 struct ctl {
+    const struct ctl_command *command;
     const char *instance; /* -d */
     const char *socket;   /* -S */
     bool json;
     bool quiet;
 };
 
+/*
+ * Either run does it all and returns the exit status; or, where run is NULL, method is called with
+ * parameters (NULL: none) and print prints the reply for people.
+ */
 struct ctl_command {
     const char *name;
-    const char *synopsis;                                     /* its own options, for help */
-    const char *summary;                                      /* one line */
-    const char *help;                                         /* the rest, complete lines */
-    int (*run)(const struct ctl *ctl, int argc, char **argv); /* argv[0] is the command */
+    const char *summary;              /* one line */
+    const char *help;                 /* more, complete lines; NULL: no more */
+    struct ctl_option argument;       /* name NULL: it takes none; else it is needed */
+    const struct ctl_option *options; /* at most CTL_MAX_OPTIONS; NULL: none */
+    const char *method;
+    struct json_object *(*parameters)(const struct ctl_args *args);
+    void (*print)(struct json_object *reply);
+    int (*run)(const struct ctl *ctl, const struct ctl_args *args);
 };
 
 extern const struct ctl_command ctl_status;
@@ -39,26 +73,107 @@ extern const struct ctl_command ctl_dump_config;
 extern const struct ctl_command ctl_reload;
 
 /*
- * Calls method with parameters (which are put; may be NULL). Returns CTL_DONE with *out the reply's
- * parameters, which the caller puts; else the exit status, with the reason printed in one line.
+ * Options (options.c)
  */
-int ctl_call(const struct ctl *ctl, const char *method, struct json_object *parameters,
-             struct json_object **out);
 
-/* Prints an object as one line, for --json. Returns CTL_DONE. */
-int ctl_print_json(struct json_object *object);
+/*
+ * Parses what stands before the command (command: NULL; stops at the first argument) or behind it,
+ * argv[0] being the program's or the command's name. Returns -1 to go on, with getopt's optind
+ * where it stopped, or the exit status.
+ */
+int ctl_parse(struct ctl *ctl, const struct ctl_command *command, int argc, char **argv,
+              struct ctl_args *args);
 
-/* Says what is wrong with a command's usage; returns CTL_USAGE. */
+/* What the table has of this name, or NULL. */
+const struct ctl_command *ctl_find_command(const char *name);
+
+/* Says what is wrong with a command's usage; command: NULL: with vfuctl's. Returns CTL_USAGE. */
 int ctl_bad_usage(const struct ctl_command *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* Prints a command's help and returns CTL_DONE. */
-int ctl_help(const struct ctl_command *command);
+/* Prints what the shells' completion needs: tables and instances, in lines with tabs. */
+void ctl_print_completion_data(void);
+
+/*
+ * Finding the daemon (instances.c)
+ */
+
+/* Where the instances' folders are. */
+const char *ctl_run_dir(void);
+
+/*
+ * The names of the instances that run, sorted, to be freed by ctl_free_instances; those whose
+ * control socket somebody listens at, which is found out without connecting: that would start a
+ * service. Where the kernel lists none of them (another network namespace, another path), all that
+ * have a socket. Returns their number, or -errno when the run directory cannot be read.
+ */
+int ctl_list_instances(char ***out);
+void ctl_free_instances(char **names, int n);
+
+/* The control socket that the options name. Returns CTL_DONE, or says why not and returns that. */
+int ctl_find_socket(const struct ctl *ctl, char path[PATH_MAX]);
+
+/*
+ * Calls (connection.c). Functions that return an exit status have printed the reason in one line
+ * when that is not CTL_DONE.
+ */
+
+struct ctl_link; /* a connection to the daemon */
+
+/* Connects to the daemon that the options name; ctl must outlive the link. */
+int ctl_connect(const struct ctl *ctl, struct ctl_link **out);
+void ctl_disconnect(struct ctl_link *link);
+
+/* For poll. */
+int ctl_link_fd(const struct ctl_link *link);
+
+/*
+ * Sends a call. parameters are put, and may be NULL. flag: NULL, "more" or "upgrade", which is set
+ * to true in the call.
+ */
+int ctl_send(struct ctl_link *link, const char *method, struct json_object *parameters,
+             const char *flag);
+
+/*
+ * Takes a reply that has come: CTL_DONE with *out its parameters, which the caller puts, or NULL
+ * when none is complete. Reads once.
+ */
+int ctl_take(struct ctl_link *link, struct json_object **out);
+
+/* Waits for a reply, five seconds at most. *out is the caller's, to be put. */
+int ctl_receive(struct ctl_link *link, struct json_object **out);
+
+/* Waits until the daemon has closed the connection, five seconds at most; returns whether it has.
+ */
+bool ctl_wait_closed(struct ctl_link *link);
+
+/* Sends a call and waits for its reply. */
+int ctl_ask(struct ctl_link *link, const char *method, struct json_object *parameters,
+            struct json_object **out);
+
+/* The same on a connection of its own. */
+int ctl_call(const struct ctl *ctl, const char *method, struct json_object *parameters,
+             struct json_object **out);
+
+/*
+ * Replies (reply.c)
+ */
 
 /* Members of a reply; 0, false or "" where there is none of that type. */
 struct json_object *ctl_get(struct json_object *object, const char *key);
 long long ctl_int(struct json_object *object, const char *key);
 bool ctl_bool(struct json_object *object, const char *key);
 const char *ctl_string(struct json_object *object, const char *key);
+
+/* The length of an array and its members; 0 where it is none. */
+size_t ctl_length(struct json_object *array);
+struct json_object *ctl_at(struct json_object *array, size_t i);
+
+/* Prints an object as one line, for --json. */
+void ctl_print_json(struct json_object *object);
+
+/* As the options say: nothing, one line of JSON, or print for people. */
+void ctl_print_reply(const struct ctl *ctl, struct json_object *reply,
+                     void (*print)(struct json_object *reply));
 
 #endif

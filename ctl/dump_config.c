@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#define _GNU_SOURCE
-#include <getopt.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,13 +47,14 @@ static const struct format formats[] = {
     { "raw", print_raw },
 };
 
+/* name is one of the option's choices. */
 static const struct format *find_format(const char *name)
 {
-    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        if (strcmp(name, formats[i].name) == 0)
-            return &formats[i];
-    }
-    return NULL;
+    size_t i = 0;
+
+    while (strcmp(name, formats[i].name) != 0)
+        i++;
+    return &formats[i];
 }
 
 /* Returns the number of bytes, 0 when the text is not what a daemon sends. */
@@ -75,39 +74,37 @@ static size_t parse_hex(const char *text, uint8_t *out)
     return len / 2;
 }
 
-static const struct option options[] = {
-    { "format", required_argument, NULL, 'f' },
-    { NULL, 0, NULL, 0 },
+enum { FORMAT };
+
+static const struct ctl_option options[] = {
+    [FORMAT] = { .name = "format",
+                 .letter = 'f',
+                 .value = "FORM",
+                 .choices = "lspci|hex|json|raw",
+                 .help = "in which form; lspci when not given\n"
+                         "lspci: as lspci -F reads it; hex: digits on one line;\n"
+                         "json: the daemon's reply; raw: the bytes" },
+    { 0 },
 };
 
-static int run(const struct ctl *ctl, int argc, char **argv)
+static int run(const struct ctl *ctl, const struct ctl_args *args)
 {
-    const struct format *format = find_format(ctl->json ? "json" : "lspci");
+    const char *name = args->options[FORMAT];
     uint8_t config[CONFIG_MAX];
     struct json_object *reply;
     size_t size;
-    int status;
-    int code;
+    int status = ctl_call(ctl, "DumpConfig", NULL, &reply);
 
-    while ((code = getopt_long(argc, argv, "f:", options, NULL)) != -1) {
-        if (code != 'f')
-            return ctl_bad_usage(&ctl_dump_config, "unknown or incomplete option");
-        format = find_format(optarg);
-        if (format == NULL)
-            return ctl_bad_usage(&ctl_dump_config, "--format takes lspci, hex, json or raw, not %s",
-                                 optarg);
-    }
-    if (optind < argc)
-        return ctl_bad_usage(&ctl_dump_config, "takes options only, not %s", argv[optind]);
-    status = ctl_call(ctl, "DumpConfig", NULL, &reply);
     if (status != CTL_DONE)
         return status;
+    if (name == NULL)
+        name = ctl->json ? "json" : "lspci";
     size = parse_hex(ctl_string(reply, "config"), config);
     if (size == 0) {
         fprintf(stderr, "vfuctl: the daemon's reply is not a configuration space\n");
         status = CTL_REFUSED;
     } else if (!ctl->quiet) {
-        format->print(reply, config, size);
+        find_format(name)->print(reply, config, size);
     }
     json_object_put(reply);
     return status;
@@ -115,10 +112,8 @@ static int run(const struct ctl *ctl, int argc, char **argv)
 
 const struct ctl_command ctl_dump_config = {
     .name = "dump-config",
-    .synopsis = "[--format lspci|hex|json|raw]",
     .summary = "print the configuration space as the guest would read it now",
-    .help = "  --format FORM  lspci (the default), for lspci: vfuctl dump-config | lspci -vv -F "
-            "/dev/stdin\n"
-            "                 hex: digits on one line; json: the daemon's reply; raw: the bytes\n",
+    .help = "To read it: vfuctl dump-config | lspci -vv -F /dev/stdin\n",
+    .options = options,
     .run = run,
 };

@@ -1,6 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 bin_PROGRAMS += vfuctl
-vfuctl_SOURCES = ctl/ctl.h ctl/dump_config.c ctl/main.c ctl/reload.c ctl/status.c \
+vfuctl_SOURCES = \
+	ctl/connection.c ctl/ctl.h \
+	ctl/dump_config.c \
+	ctl/format.c ctl/format.h \
+	ctl/instances.c \
+	ctl/main.c \
+	ctl/options.c \
+	ctl/reload.c \
+	ctl/reply.c \
+	ctl/rows.c ctl/rows.h \
+	ctl/status.c \
 	ctl/trigger_irq.c
 vfuctl_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
 vfuctl_LDADD = libproto.a $(JSON_LIBS)

@@ -108,7 +108,7 @@ expect 0 '"delivered":"pending"' 'trigger-irq as JSON' "$VFUCTL" -S "$dir/contro
 expect 1 'NoSuchIrq index=msi vector=3' 'no such vector' "$VFUCTL" -S "$dir/control.sock" \
     trigger-irq --index msi --vector 3
 expect 2 'not nmi' 'index' "$VFUCTL" -S "$dir/control.sock" trigger-irq --index nmi
-expect 2 'takes a number, not x' 'vector' "$VFUCTL" -S "$dir/control.sock" trigger-irq --vector x
+expect 2 'takes a number from 0 to 65535, not x' 'vector' "$VFUCTL" -S "$dir/control.sock" trigger-irq --vector x
 expect 0 '^addeefbe' 'dump-config hex' "$VFUCTL" -S "$dir/control.sock" dump-config --format hex
 expect 0 '"config":"addeefbe' 'dump-config json' "$VFUCTL" -S "$dir/control.sock" dump-config \
     --format json
@@ -127,7 +127,7 @@ expect 0 'dump-config +print the configuration' 'help' "$VFUCTL" --help
 expect 3 'there is no such socket' 'no socket' "$VFUCTL" -S "$dir/none.sock" status
 expect 0 'reload +read the device' 'reload in the help' "$VFUCTL" --help
 expect 0 'Usage: vfuctl .*reload$' 'help of reload' "$VFUCTL" reload --help
-expect 2 'reload: takes no arguments, not now' 'reload with an argument' \
+expect 2 'reload: takes no argument, not now' 'reload with an argument' \
     "$VFUCTL" -S "$dir/control.sock" reload now
 
 # Whoever may not connect is told who may. Root is refused nothing, so it calls as someone else;
