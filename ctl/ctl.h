@@ -70,7 +70,12 @@ struct ctl_command {
 extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_trigger_irq;
 extern const struct ctl_command ctl_dump_config;
+extern const struct ctl_command ctl_reset;
 extern const struct ctl_command ctl_reload;
+extern const struct ctl_command ctl_monitor;
+extern const struct ctl_command ctl_stats;
+extern const struct ctl_command ctl_log_level;
+extern const struct ctl_command ctl_quit;
 
 /*
  * Options (options.c)

@@ -5,11 +5,17 @@ vfuctl_SOURCES = \
 	ctl/dump_config.c \
 	ctl/format.c ctl/format.h \
 	ctl/instances.c \
+	ctl/log_level.c \
 	ctl/main.c \
+	ctl/monitor.c \
+	ctl/openmetrics.c ctl/openmetrics.h \
 	ctl/options.c \
+	ctl/quit.c \
 	ctl/reload.c \
 	ctl/reply.c \
+	ctl/reset.c \
 	ctl/rows.c ctl/rows.h \
+	ctl/stats.c \
 	ctl/status.c \
 	ctl/trigger_irq.c
 vfuctl_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
