@@ -127,13 +127,13 @@ static void print_event(struct json_object *reply)
         if (strcmp(name, kinds[i].name) == 0)
             kind = &kinds[i];
     }
-    printf("%s  %s%-15s%s", format_time(ctl_int(event, "time"), when),
-           format_style(kind != NULL ? kind->style : FORMAT_PLAIN), name,
-           format_style(FORMAT_PLAIN));
-    if (kind != NULL) {
-        fputs("  ", stdout);
-        kind->print(event);
+    if (kind == NULL) {
+        printf("%s  %s\n", format_time(ctl_int(event, "time"), when), name);
+        return;
     }
+    printf("%s  %s%-15s%s  ", format_time(ctl_int(event, "time"), when), format_style(kind->style),
+           name, format_style(FORMAT_PLAIN));
+    kind->print(event);
     putchar('\n');
 }
 
