@@ -21,3 +21,14 @@ dist_examples_DATA = \
 	contrib/devices/msi.json
 
 EXTRA_DIST += contrib/quickstart.sh
+
+# bash finds a completion by the command's name.
+bashcompletiondir = @bashcompletiondir@
+bashcompletion_DATA = contrib/completions/vfuctl
+EXTRA_DIST += contrib/completions/vfuctl.bash
+CLEANFILES += contrib/completions/vfuctl
+contrib/completions/vfuctl: contrib/completions/vfuctl.bash
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && cp $(srcdir)/contrib/completions/vfuctl.bash $@
+
+zshcompletiondir = $(datadir)/zsh/site-functions
+dist_zshcompletion_DATA = contrib/completions/_vfuctl
