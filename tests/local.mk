@@ -10,6 +10,8 @@ AM_TESTS_ENVIRONMENT = \
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd'; export VFIO_USERD; \
 	VFUCTL='$(abs_top_builddir)/vfuctl'; export VFUCTL; \
 	VFU_CLIENT='$(abs_top_builddir)/vfu-client'; export VFU_CLIENT; \
+	ATTACH='$(abs_top_builddir)/tests/e2e/attach'; export ATTACH; \
+	FAKE_VARLINK='$(abs_top_builddir)/tests/integration/fake_varlink'; export FAKE_VARLINK; \
 	CC='$(CC)'; export CC; \
 	MALLOC_PERTURB_=165; export MALLOC_PERTURB_;
 
@@ -18,12 +20,12 @@ include tests/integration/local.mk
 include tests/bench/local.mk
 include tests/fuzz/local.mk
 
-# `make check-e2e`: a QEMU guest drives the device, and a real systemd runs it. Needs root.
-EXTRA_PROGRAMS += tests/e2e/attach
+# A client that attaches and does what it is told, for the tests of both kinds.
+check_PROGRAMS += tests/e2e/attach
 tests_e2e_attach_SOURCES = tests/e2e/attach.c
 tests_e2e_attach_LDADD = libproto.a $(JSON_LIBS)
-CLEANFILES += tests/e2e/attach$(EXEEXT)
 
+# `make check-e2e`: a QEMU guest drives the device, and a real systemd runs it. Needs root.
 check-e2e: all tests/e2e/attach$(EXEEXT)
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd' VFUCTL='$(abs_top_builddir)/vfuctl' \
 	CC='$(CC)' top_builddir='$(abs_top_builddir)' $(srcdir)/tests/e2e/run.sh

@@ -22,7 +22,7 @@ packages=(
     build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev systemd
     libbsd-dev linux-libc-dev git
     # check
-    check pciutils libkmod2 util-linux procps mandoc groff-base
+    check pciutils libkmod2 util-linux procps mandoc groff-base zsh
     # format, fuzz
     clang-format-14 clang-14 libclang-rt-14-dev
     # end to end
@@ -33,17 +33,29 @@ say() {
     printf '\n=== %s\n' "$*"
 }
 
+# promtool, which is of the package prometheus: only that, unpacked to the cache, since the package
+# starts a server.
+get_promtool() {
+    local cache=${VFIO_USERD_TEST_CACHE:-/var/cache/vfio-userd-tests}
+    command -v promtool > /dev/null || [ -x "$cache/promtool" ] && return 0
+    echo "unpacking: promtool"
+    mkdir -p "$cache/prometheus" && cd "$cache/prometheus" &&
+        apt-get download -qq prometheus >> "$log" 2>&1 &&
+        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x -O ./usr/bin/promtool > promtool &&
+        chmod 755 promtool && mv promtool .. && rm -r "$cache/prometheus"
+}
+
 step_packages() {
     local missing=() p
     for p in "${packages[@]}"; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' ||
             missing+=("$p")
     done
-    [ ${#missing[@]} -eq 0 ] && return 0
+    [ ${#missing[@]} -eq 0 ] && (get_promtool) && return 0
     echo "installing: ${missing[*]}"
     apt-get update -qq > "$log" 2>&1 &&
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-            "${missing[@]}" >> "$log" 2>&1 && return 0
+            "${missing[@]}" >> "$log" 2>&1 && (get_promtool) && return 0
     tail -n 30 "$log"
     return 1
 }
