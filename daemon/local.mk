@@ -63,14 +63,18 @@ daemon/control/description.varlink.h: daemon/control/io.vfiouserd.Device.varlink
 daemon/control/libdaemon_a-methods.$(OBJEXT): daemon/control/description.varlink.h
 
 # The man pages. Their date is that of the source, so that a build can be repeated.
-man_MANS = daemon/vfio-userd.8 daemon/vfio-userd.json.5
-EXTRA_DIST += daemon/vfio-userd.8.in daemon/vfio-userd.json.5.in
+man_MANS = ctl/vfuctl.1 daemon/control/io.vfiouserd.Device.7 daemon/vfio-userd.8 \
+	daemon/vfio-userd.json.5
+EXTRA_DIST += ctl/vfuctl.1.in daemon/control/io.vfiouserd.Device.7.in daemon/vfio-userd.8.in \
+	daemon/vfio-userd.json.5.in
 CLEANFILES += $(man_MANS)
 MAN_DATE = LC_ALL=C date -u -d "@$${SOURCE_DATE_EPOCH:-$$(date -r $$in +%s)}" '+%B %-d, %Y'
+ctl/vfuctl.1: ctl/vfuctl.1.in
+daemon/control/io.vfiouserd.Device.7: daemon/control/io.vfiouserd.Device.7.in
 daemon/vfio-userd.8: daemon/vfio-userd.8.in
 daemon/vfio-userd.json.5: daemon/vfio-userd.json.5.in
 $(man_MANS): Makefile
-	$(AM_V_GEN)$(MKDIR_P) daemon && in='$(srcdir)/$@.in' && date=$$($(MAN_DATE)) && \
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && in='$(srcdir)/$@.in' && date=$$($(MAN_DATE)) && \
 	  $(SED) -e "s|@date[@]|$$date|" -e 's|@VERSION[@]|$(PACKAGE_VERSION)|' \
 	    -e 's|@sysconfdir[@]|$(sysconfdir)|g' -e 's|@runstatedir[@]|$(runstatedir)|g' \
 	    -e 's|@bindir[@]|$(bindir)|g' -e 's|@datadir[@]|$(datadir)|g' \

@@ -1,19 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
-# The man pages say what the programs do: the options are those of --help, the keys are those of the
-# parser's tables, each example is a valid description; and mandoc and groff, where they are
-# installed, find nothing wrong. Needs VFIO_USERD, top_srcdir and top_builddir.
+# The man pages say what the programs do: commands and options are those of --help, the keys are
+# those of the parser's tables, methods, types and errors are the interface's, each example is a
+# valid description; and mandoc and groff, where they are installed, find nothing wrong. Needs
+# VFIO_USERD, VFUCTL, top_srcdir and top_builddir.
 set -u
 
 . "$(dirname "$0")/lib.sh"
 
 program_page=$top_builddir/daemon/vfio-userd.8
 description_page=$top_builddir/daemon/vfio-userd.json.5
+vfuctl_page=$top_builddir/ctl/vfuctl.1
+interface_page=$top_builddir/daemon/control/io.vfiouserd.Device.7
+interface=$top_srcdir/daemon/control/io.vfiouserd.Device.varlink
 parser=$top_srcdir/daemon/config.c
 
-# same NAME: that $dir/want and $dir/have have the same lines, in any order, and not too few.
+# same NAME [FEWEST]: that $dir/want and $dir/have have the same lines, in any order, and not too
+# few.
 same() {
-    if [ "$(wc -l < "$dir/want")" -lt 10 ]; then
+    if [ "$(wc -l < "$dir/want")" -lt "${2:-10}" ]; then
         not_ok "$1: only $(wc -l < "$dir/want") were found: has the source another form now?"
     elif ! diff <(sort "$dir/want") <(sort "$dir/have") > "$dir/out"; then
         not_ok "$1: the page has those marked >, and lacks those marked <"
@@ -28,6 +33,86 @@ same() {
     tr '[:upper:]' '[:lower:]' > "$dir/want"
 sed -nE 's/^\.It Fl -([a-z-]+)/--\1/p' "$program_page" | sed 's/ Ar / /' > "$dir/have"
 same 'options'
+
+# help_options: "-f, --format FORM ..." becomes "-f --format form", "LEVEL ..." "level".
+help_options() {
+    sed -nE -e '/^Commands:/q' \
+        -e 's/^ +(-[a-zA-Z], )?(--[a-z-]+( [A-Z]+)?)  .*/\1\2/p' \
+        -e 's/^  ([A-Z]+)  .*/\1/p' | tr -d , | sed -E 's/ [A-Z]+$/\L&/; s/^[A-Z]+$/\L&/'
+}
+
+# The same of vfuctl, those of its commands with the command's name before them.
+mapfile -t commands < <("$VFUCTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+{
+    "$VFUCTL" --help | help_options
+    for command in "${commands[@]}"; do
+        echo "$command"
+        "$VFUCTL" "$command" --help | help_options | sed "s/^/$command /"
+    done
+} > "$dir/want"
+awk '
+    /^\.S[sh] / { command = $2 ~ /^[a-z]/ ? $2 : "" }
+    /^\.Ss / { print command }
+    /^\.It (Fl|Ar) / && (command != "" || section) {
+        sub(/^\.It Fl /, "-"); sub(/^\.It Ar /, ""); gsub(/ , Fl /, " -"); sub(/ Ar /, " ")
+        print (command != "" ? command " " : "") $0
+    }
+    /^\.Sh / { section = $2 == "DESCRIPTION" }
+' "$vfuctl_page" > "$dir/have"
+same "vfuctl's commands and options"
+
+# page_section PAGE NAME: the subsection of that name, as text.
+page_section() {
+    sed -n "/^\\.Ss $2\$/,/^\\.S[sh] /p" "$1" | sed '1d;$d' | sed 's/\\-/-/g'
+}
+
+# The values that an option takes are all told of, and each command has an example.
+"$VFUCTL" --completion-data | awk -F '\t' '
+    function tell(choices,  n, i, words) {
+        n = split(choices, words, "|")
+        for (i = 1; i <= n; i++)
+            print $2, words[i]
+    }
+    $1 == "option" && $6 != "-" { tell($6) }
+    $1 == "argument" && $4 != "-" { tell($4) }' > "$dir/want"
+while read -r command value; do
+    page_section "$vfuctl_page" "$command" | grep -qE "^\.Cm $value( |\$)" &&
+        echo "$command $value"
+done < "$dir/want" > "$dir/have"
+same "vfuctl's values"
+printf '%s\n' "${commands[@]}" > "$dir/want"
+for command in "${commands[@]}"; do
+    page_section "$vfuctl_page" "$command" | grep -qE "^[#$] vfuctl .*\b$command\b" &&
+        echo "$command"
+done > "$dir/have"
+same "vfuctl's examples" 9
+
+# The interface: methods, types and errors, with their fields, whether in or out.
+sed 's/#.*//' "$interface" | tr '\n' ' ' | sed -E 's/(method|type|error) /\n&/g' | awk '
+    /^(method|type|error) / {
+        name = $2; sub(/\(.*/, "", name)
+        print $1, name
+        gsub(/[(),]/, " ")
+        for (i = 3; i <= NF; i++)
+            if ($i ~ /:$/)
+                print $1, name, substr($i, 1, length($i) - 1)
+    }' | sed 's/ [A-Za-z]*(\([a-z_]*\):/ \1/' > "$dir/want"
+awk '
+    /^\.Sh / { kind = "" }
+    /^\.Sh METHODS$/ { kind = "method" }
+    /^\.Sh TYPES$/ { kind = "type" }
+    /^\.Sh ERROR REPLIES$/ { kind = "error" }
+    /^\.Ss / && kind != "" { name = $2; print kind, name }
+    /^\.It Cm / && kind != "" { print kind, name, $3 }
+' "$interface_page" > "$dir/have"
+same 'methods, types and errors, and their fields' 60
+sed -nE 's/^method ([A-Za-z]+).*/\1/p' "$interface" > "$dir/want"
+while read -r method; do
+    page_section "$interface_page" "$method" > "$dir/text"
+    grep -qF "io.vfiouserd.Device.$method" "$dir/text" && grep -qE '^[#$] vfuctl ' "$dir/text" &&
+        echo "$method"
+done < "$dir/want" > "$dir/have"
+same 'methods with an example' 9
 
 # Events, with their ids.
 sed -nE 's/^ +\[LOG_EVENT_([A-Z_]+)\] = "([0-9a-f]{32})",$/\1 \2/p' "$top_srcdir/daemon/log.c" \
@@ -128,7 +213,7 @@ warnings() {
     groff -mdoc -ww -W break -Tutf8 -z "$1" 2>&1 | grep -F "$1:"
 }
 
-for page in "$program_page" "$description_page"; do
+for page in "$program_page" "$description_page" "$vfuctl_page" "$interface_page"; do
     name=$(basename "$page")
     if grep -nE '@[A-Za-z_]+@' "$page" > "$dir/out"; then
         not_ok "$name: something was not substituted"
