@@ -7,6 +7,10 @@
  *   post COUNT    sends COUNT requests and does not wait: "posted"
  *   collect       waits for their replies: "collected COUNT"
  *   err           sends a request that is wrong and reads the answer: "refused"
+ *   irq           sets an eventfd for INTx: "set"
+ *   map KIB       maps so much shared memory at 1 MiB: "mapped"
+ *   unmap KIB     unmaps it: "unmapped"
+ *   reset         resets the device: "reset"
  *   end           waits until the server closes the connection: "ended"
  *   map           tells of memory without sharing it: "mapped"
  *   garbage       sends what is no message: "sent"
@@ -22,6 +26,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,6 +39,8 @@
 #define BAR0      0
 #define TIMER_SEC 0x000
 #define IRQ_COUNT 0x018
+
+#define MAP_AT 0x100000u
 
 #define MAX_POSTED 64
 #define LIMIT_MS   5000
@@ -195,6 +203,51 @@ static int kill_server(struct attached *a, long pid)
     return err;
 }
 
+static int set_irq(struct attached *a)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    int err = client_set_irqs(a->client, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
+                              VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, &fd, 1);
+
+    close(fd);
+    if (err == 0)
+        puts("set");
+    return err;
+}
+
+static int map(struct attached *a, long kib)
+{
+    int fd = memfd_create("attach", MFD_CLOEXEC);
+    int err = fd < 0 || ftruncate(fd, kib * 1024) != 0 ? -errno : 0;
+
+    if (err == 0)
+        err = client_dma_map(a->client, MAP_AT, (uint64_t)kib * 1024,
+                             VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE, fd, 0);
+    if (fd >= 0)
+        close(fd);
+    if (err == 0)
+        puts("mapped");
+    return err;
+}
+
+static int unmap(struct attached *a, long kib)
+{
+    int err = client_dma_unmap(a->client, MAP_AT, (uint64_t)kib * 1024, 0);
+
+    if (err == 0)
+        puts("unmapped");
+    return err;
+}
+
+static int reset(struct attached *a)
+{
+    int err = client_reset(a->client);
+
+    if (err == 0)
+        puts("reset");
+    return err;
+}
+
 static int obey(struct attached *a, const char *line)
 {
     char command[16] = "";
@@ -220,6 +273,14 @@ static int obey(struct attached *a, const char *line)
         return kill_server(a, number);
     if (strcmp(command, "err") == 0)
         return err_request(a);
+    if (strcmp(command, "irq") == 0)
+        return set_irq(a);
+    if (strcmp(command, "map") == 0)
+        return map(a, number);
+    if (strcmp(command, "unmap") == 0)
+        return unmap(a, number);
+    if (strcmp(command, "reset") == 0)
+        return reset(a);
     if (strcmp(command, "end") != 0)
         return -EINVAL;
     err = wait_for_end(a);

@@ -92,13 +92,13 @@ tests_integration_fake_varlink_SOURCES = tests/integration/fake_varlink.c
 tests_integration_fake_varlink_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
 tests_integration_fake_varlink_LDADD = libproto.a $(JSON_LIBS)
 
-TESTS += tests/integration/test_completion.sh \
+TESTS += tests/integration/test_completion.sh tests/integration/test_vfuctl.sh \
 	tests/integration/test_vfuctl_format.sh
 TESTS += tests/integration/test_cli.sh tests/integration/test_man.sh tests/integration/test_walk.sh
 
 EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh \
 	tests/integration/test_completion.sh tests/integration/test_man.sh \
-	tests/integration/test_vfuctl_format.sh \
+	tests/integration/test_vfuctl.sh tests/integration/test_vfuctl_format.sh \
 	tests/integration/test_walk.sh \
 	tests/integration/replay/cloud-hypervisor.txt \
 	tests/integration/replay/libvfio-user.txt \
