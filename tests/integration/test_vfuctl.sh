@@ -267,6 +267,7 @@ then
 else
     not_ok 'which does not say why'
 fi
+daemon=
 no_eventfd='no client has set an eventfd for it'
 cat > "$dir/want" << EOT
 TIME  monitoring       no client is attached
@@ -299,6 +300,38 @@ else
     cp "$dir/events.json" "$dir/out"
     not_ok 'monitor --json: an event'
 fi
-daemon=
+
+# Who may look and not act. Root may do all, so it calls as somebody else, and only root can.
+if [ "$(id -u)" -eq 0 ]; then
+    echo '{ "control": { "group_may_write": false } }' > "$dir/quiet.json"
+    start_daemon --config "$dir/quiet.json"
+    chmod 755 "$dir"
+    chmod 666 "$dir/control.sock"
+    cp "$VFUCTL" "$dir/vfuctl"
+    as_stranger() {
+        setpriv --reuid 65534 --regid 65534 --clear-groups "$dir/vfuctl" -S "$dir/control.sock" "$@"
+    }
+    for command in 'trigger-irq' 'reset' 'reload' 'log-level debug' 'quit'; do
+        # shellcheck disable=SC2086
+        as_stranger $command > "$dir/out" 2>&1
+        got=$?
+        if [ "$got" -eq 1 ] && [ "$(cat "$dir/out")" = "vfuctl: permission denied: ${command%% *} is \
+for root and vfio-userd's own user (control.group_may_write is false)" ]; then
+            ok "refused: $command"
+        else
+            not_ok "refused: $command: exit status $got"
+        fi
+    done
+    for command in status stats dump-config; do
+        if as_stranger "$command" > "$dir/out" 2>&1; then
+            ok "not refused: $command"
+        else
+            not_ok "refused: $command"
+        fi
+    done
+    stop_daemon 'rights'
+else
+    echo 'skipped: who may act: only root can call as somebody else'
+fi
 
 finish
