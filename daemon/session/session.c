@@ -119,7 +119,6 @@ static void log_detached(const struct session *s, const char *reason)
 
 static void log_refused(const struct session *s)
 {
-    observe_refused(&s->host, s->info.pid, reason);
     if (log_limit_pass(s->host.limit, "session"))
         log_event(LOG_EVENT_CLIENT_REFUSED,
                   LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", s->refusal)),
@@ -154,6 +153,7 @@ void session_close(struct session *s, const char *reason)
         device_drop_client(s->dev);
     } else if (s->refusal[0] != '\0') {
         log_refused(s);
+        observe_refused(&s->host, s->info.pid, s->refusal);
     } else if (!s->out_of_step) {
         log_limited(s->host.limit, LOG_LEVEL_INFO, "session", "connection of pid %d closed: %s",
                     (int)s->info.pid, reason);

@@ -12,7 +12,7 @@
  *   unmap KIB     unmaps it: "unmapped"
  *   reset         resets the device: "reset"
  *   end           waits until the server closes the connection: "ended"
- *   map           tells of memory without sharing it: "mapped"
+ *   offer         tells of memory without sharing it: "offered"
  *   garbage       sends what is no message: "sent"
  *   babble PATH   connects to PATH, sends what is no JSON and waits for its end: "hung up PID"
  *   kill PID      kills the server, which has this PID, attaches again once the connection is
@@ -73,8 +73,9 @@ static int64_t now_ns(clockid_t clock)
     return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-static int arm(struct attached *a, long seconds)
+static int arm(struct attached *a, const char *word)
 {
+    long seconds = strtol(word, NULL, 10);
     uint64_t deadline = (uint64_t)(now_ns(CLOCK_REALTIME) / 1000000000ll + seconds);
     int err =
         client_region_write(a->client, BAR0, TIMER_SEC, &deadline, (uint32_t)sizeof(deadline));
@@ -98,8 +99,9 @@ static const struct vfio_user_region_access access_count = { .offset = IRQ_COUNT
                                                              .region = BAR0,
                                                              .count = 8 };
 
-static int post(struct attached *a, long count)
+static int post(struct attached *a, const char *word)
 {
+    long count = strtol(word, NULL, 10);
     if (count < 1 || count > MAX_POSTED - (long)a->posted)
         return -EINVAL;
     while (count-- > 0) {
@@ -114,8 +116,9 @@ static int post(struct attached *a, long count)
     return 0;
 }
 
-static int collect(struct attached *a)
+static int collect(struct attached *a, const char *word)
 {
+    (void)word;
     for (unsigned i = 0; i < a->posted; i++) {
         uint8_t reply[sizeof(access_count) + 8];
         struct client_call call = read_call(&access_count, reply, sizeof(reply));
@@ -130,29 +133,32 @@ static int collect(struct attached *a)
 }
 
 /* More than the register has. */
-static int err_request(struct attached *a)
+static int err_request(struct attached *a, const char *word)
 {
     uint8_t bytes[3];
     int err = client_region_read(a->client, BAR0, IRQ_COUNT, bytes, (uint32_t)sizeof(bytes));
 
+    (void)word;
     if (err == -EINVAL)
         puts("refused");
     return err == -EINVAL ? 0 : err == 0 ? -EPROTO : err;
 }
 
-static int map(struct attached *a)
+static int offer(struct attached *a, const char *word)
 {
     int err = client_dma_map(a->client, 0, 4096, VFIO_DMA_MAP_FLAG_READ, -1, 0);
 
+    (void)word;
     if (err == 0)
-        puts("mapped");
+        puts("offered");
     return err;
 }
 
-static int garbage(struct attached *a)
+static int garbage(struct attached *a, const char *word)
 {
     const char bytes[16] = "no message at a";
 
+    (void)word;
     if (send(stream_fd(client_stream(a->client)), bytes, sizeof(bytes), MSG_NOSIGNAL) !=
         (ssize_t)sizeof(bytes))
         return -errno;
@@ -160,12 +166,13 @@ static int garbage(struct attached *a)
     return 0;
 }
 
-static int babble(const char *path)
+static int babble(struct attached *a, const char *path)
 {
     char byte;
     int fd = peer_connect(path, 0);
     ssize_t n;
 
+    (void)a;
     if (fd < 0)
         return fd;
     n = send(fd, "babble", sizeof("babble"), MSG_NOSIGNAL); /* and the NUL at its end */
@@ -177,19 +184,30 @@ static int babble(const char *path)
     return n == 0 ? 0 : -EPROTO;
 }
 
-static int wait_for_end(struct attached *a)
+static int serve_to_end(struct attached *a)
 {
     int err = client_serve(a->client, -1, LIMIT_MS);
 
     return err == -ENOTCONN ? 0 : err == 0 ? -ETIMEDOUT : err;
 }
 
-/* The connection is refused only if the socket is nobody's, which is what must not happen. */
-static int kill_server(struct attached *a, long pid)
+static int wait_for_end(struct attached *a, const char *word)
 {
+    int err = serve_to_end(a);
+
+    (void)word;
+    if (err == 0)
+        puts("ended");
+    return err;
+}
+
+/* The connection is refused only if the socket is nobody's, which is what must not happen. */
+static int kill_server(struct attached *a, const char *word)
+{
+    long pid = strtol(word, NULL, 10);
     int64_t began = now_ns(CLOCK_MONOTONIC);
     uint64_t value;
-    int err = kill((pid_t)pid, SIGKILL) != 0 ? -errno : wait_for_end(a);
+    int err = kill((pid_t)pid, SIGKILL) != 0 ? -errno : serve_to_end(a);
 
     if (err != 0)
         return err;
@@ -203,20 +221,22 @@ static int kill_server(struct attached *a, long pid)
     return err;
 }
 
-static int set_irq(struct attached *a)
+static int set_irq(struct attached *a, const char *word)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
     int err = client_set_irqs(a->client, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
                               VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, &fd, 1);
 
+    (void)word;
     close(fd);
     if (err == 0)
         puts("set");
     return err;
 }
 
-static int map(struct attached *a, long kib)
+static int map(struct attached *a, const char *word)
 {
+    long kib = strtol(word, NULL, 10);
     int fd = memfd_create("attach", MFD_CLOEXEC);
     int err = fd < 0 || ftruncate(fd, kib * 1024) != 0 ? -errno : 0;
 
@@ -230,8 +250,9 @@ static int map(struct attached *a, long kib)
     return err;
 }
 
-static int unmap(struct attached *a, long kib)
+static int unmap(struct attached *a, const char *word)
 {
+    long kib = strtol(word, NULL, 10);
     int err = client_dma_unmap(a->client, MAP_AT, (uint64_t)kib * 1024, 0);
 
     if (err == 0)
@@ -239,54 +260,37 @@ static int unmap(struct attached *a, long kib)
     return err;
 }
 
-static int reset(struct attached *a)
+static int reset(struct attached *a, const char *word)
 {
     int err = client_reset(a->client);
 
+    (void)word;
     if (err == 0)
         puts("reset");
     return err;
 }
 
+static const struct command {
+    const char *name;
+    int (*run)(struct attached *a, const char *word);
+} commands[] = {
+    { "arm", arm },         { "babble", babble },   { "collect", collect }, { "end", wait_for_end },
+    { "err", err_request }, { "garbage", garbage }, { "irq", set_irq },     { "kill", kill_server },
+    { "map", map },         { "offer", offer },     { "post", post },       { "reset", reset },
+    { "unmap", unmap },
+};
+
 static int obey(struct attached *a, const char *line)
 {
-    char command[16] = "";
+    char name[16] = "";
     char word[128] = "";
-    long number;
-    int err;
 
-    sscanf(line, "%15s %127s", command, word);
-    number = strtol(word, NULL, 10);
-    if (strcmp(command, "map") == 0)
-        return map(a);
-    if (strcmp(command, "garbage") == 0)
-        return garbage(a);
-    if (strcmp(command, "babble") == 0)
-        return babble(word);
-    if (strcmp(command, "arm") == 0)
-        return arm(a, number);
-    if (strcmp(command, "post") == 0)
-        return post(a, number);
-    if (strcmp(command, "collect") == 0)
-        return collect(a);
-    if (strcmp(command, "kill") == 0)
-        return kill_server(a, number);
-    if (strcmp(command, "err") == 0)
-        return err_request(a);
-    if (strcmp(command, "irq") == 0)
-        return set_irq(a);
-    if (strcmp(command, "map") == 0)
-        return map(a, number);
-    if (strcmp(command, "unmap") == 0)
-        return unmap(a, number);
-    if (strcmp(command, "reset") == 0)
-        return reset(a);
-    if (strcmp(command, "end") != 0)
-        return -EINVAL;
-    err = wait_for_end(a);
-    if (err == 0)
-        puts("ended");
-    return err;
+    sscanf(line, "%15s %127s", name, word);
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(a, word);
+    }
+    return -EINVAL;
 }
 
 int main(int argc, char **argv)
