@@ -61,7 +61,7 @@ tests=("$@")
 [ $# -gt 0 ] || tests=(
     guest-basic.test guest-unshared.test guest-reboot.test guest-described.test
     service-start.test service-config.test service-life.test service-sandbox.test
-    service-journal.test service-guest.test
+    service-journal.test service-guest.test service-varlink.test
 )
 
 if prepare; then
