@@ -6,9 +6,14 @@ uint64_t stats_bound(unsigned i)
     return 1ull << (STATS_FIRST_SHIFT + i);
 }
 
+/* A number among the commands that is none: DIRTY_PAGES of old drafts of vfio-user. */
+#define NO_COMMAND 14
+
 struct stats_command *stats_command(struct stats *stats, uint16_t command)
 {
-    return &stats->commands[command < VFIO_USER_COMMAND_COUNT ? command : 0];
+    bool known = command < VFIO_USER_COMMAND_COUNT && command != NO_COMMAND;
+
+    return &stats->commands[known ? command : 0];
 }
 
 void stats_add_latency(struct stats_command *command, uint64_t ns)
