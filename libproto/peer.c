@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,6 +72,8 @@ int peer_address(const char *path, struct sockaddr_un *out)
 
 int peer_connect(const char *path, int flags)
 {
+    const struct timeval limit = { .tv_sec = PEER_CONNECT_SECONDS };
+    const struct timeval none = { 0 };
     struct sockaddr_un addr;
     int err = peer_address(path, &addr);
     int fd;
@@ -80,11 +83,13 @@ int peer_connect(const char *path, int flags)
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0)
         return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)); /* connect waits no longer */
     if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
-        err = -errno;
+        err = errno == EAGAIN && (flags & SOCK_NONBLOCK) == 0 ? -ETIMEDOUT : -errno;
         close(fd);
         return err;
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
     return fd;
 }
 

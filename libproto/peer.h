@@ -30,9 +30,13 @@ bool peer_uid_is_mapped(const char *map, uid_t uid);
 /* Makes the address of path. Returns 0; -ENAMETOOLONG; -EINVAL: it is empty. */
 int peer_address(const char *path, struct sockaddr_un *out);
 
+/* How long a server whose backlog is full is waited for. */
+#define PEER_CONNECT_SECONDS 5
+
 /*
  * Connects to the UNIX stream socket at path. flags: 0, or SOCK_NONBLOCK, with which a server whose
- * backlog is full gives -EAGAIN. Returns the fd, or -errno.
+ * backlog is full gives -EAGAIN at once; else that is -ETIMEDOUT after PEER_CONNECT_SECONDS.
+ * Returns the fd, or -errno.
  */
 int peer_connect(const char *path, int flags);
 

@@ -49,7 +49,7 @@ int varlink_new(int fd, struct varlink **out)
 
 int varlink_connect(const char *path, struct varlink **out)
 {
-    int fd = peer_connect(path, SOCK_NONBLOCK);
+    int fd = peer_connect(path, 0);
 
     return fd < 0 ? fd : varlink_new(fd, out);
 }

@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,6 +68,39 @@ START_TEST(test_no_socket)
 }
 END_TEST
 
+/* A server whose backlog is full has room in a moment: a client waits for that. */
+START_TEST(test_full_backlog)
+{
+    char path[64];
+    struct sockaddr_un addr;
+    pid_t pid;
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int first;
+    int second;
+
+    snprintf(path, sizeof(path), "/tmp/vfio-userd-peer.%d", (int)getpid());
+    ck_assert_int_eq(peer_address(path, &addr), 0);
+    ck_assert_int_eq(bind(server, (const struct sockaddr *)&addr, sizeof(addr)), 0);
+    ck_assert_int_eq(listen(server, 0), 0);
+    first = peer_connect(path, 0);
+    ck_assert_int_ge(first, 0);
+    ck_assert_int_eq(peer_connect(path, SOCK_NONBLOCK), -EAGAIN);
+    pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        usleep(100000);
+        _exit(accept(server, NULL, NULL) >= 0 ? 0 : 1);
+    }
+    second = peer_connect(path, 0);
+    ck_assert_int_ge(second, 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    close(first);
+    close(second);
+    close(server);
+    unlink(path);
+}
+END_TEST
+
 /* What the child found: its exit status. */
 enum { FOUND_UNKNOWN, FOUND_KNOWN, NO_NAMESPACE };
 
@@ -108,6 +142,7 @@ int main(void)
     tcase_add_test(tcase, test_mapped_uids);
     tcase_add_test(tcase, test_credentials);
     tcase_add_test(tcase, test_no_socket);
+    tcase_add_test(tcase, test_full_backlog);
     tcase_add_test(tcase, test_uid_of_another_namespace);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
