@@ -4,6 +4,7 @@ libproto_a_SOURCES = \
 	libproto/client.c libproto/client.h \
 	libproto/lspci.c libproto/lspci.h \
 	libproto/message.c libproto/message.h \
+	libproto/pcapng.c libproto/pcapng.h \
 	libproto/peer.c libproto/peer.h \
 	libproto/stream.c libproto/stream.h \
 	libproto/varlink.c libproto/varlink.h \

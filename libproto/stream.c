@@ -62,6 +62,10 @@ struct stream {
     struct out_fds out_fds[OUT_FDS_MAX];
     unsigned n_out_fds;
 
+    stream_tap tap; /* NULL: none */
+    void *tap_opaque;
+    uint64_t in_shown; /* position in the stream up to which the tap was shown what came */
+
     struct stream_counters counters;
 };
 
@@ -132,6 +136,12 @@ int stream_fd(const struct stream *s)
 void stream_set_max_message(struct stream *s, size_t max_message)
 {
     s->max_message = max_message;
+}
+
+void stream_set_tap(struct stream *s, stream_tap tap, void *opaque)
+{
+    s->tap = tap;
+    s->tap_opaque = opaque;
 }
 
 /*
@@ -269,6 +279,52 @@ static ssize_t look_and_take(struct stream *s)
     return n > 0 ? take(s, take_at_once(s, (size_t)n, (msg.msg_flags & MSG_CTRUNC) != 0)) : n;
 }
 
+static unsigned count_in_fds(const struct stream *s, uint64_t owner)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->n_in_fds; i++)
+        n += s->in_fds[i].owner == owner;
+    return n;
+}
+
+/* Shows the tap the len bytes from where it was shown the last; returns what is behind them. */
+static uint64_t show(struct stream *s, uint64_t at, size_t len, bool together)
+{
+    const struct stream_tapped m = { .together = together,
+                                     .wire = s->in + s->in_head + (at - s->in_pos),
+                                     .len = len,
+                                     .nfds = count_in_fds(s, at) };
+
+    s->tap(s->tap_opaque, &m);
+    return at + len;
+}
+
+/* Shows the tap what has become complete. What is no message stops it: stream_next will tell. */
+static void show_received(struct stream *s)
+{
+    uint64_t end = s->in_pos + (s->in_tail - s->in_head);
+    uint64_t at = s->in_shown > s->in_pos ? s->in_shown : s->in_pos;
+    bool together = false;
+
+    for (;;) {
+        uint32_t size = claimed_size(s, s->in_head + (size_t)(at - s->in_pos), s->in_tail);
+
+        if (size < VFIO_USER_HEADER_SIZE || size > end - at)
+            break;
+        at = show(s, at, size, together);
+        together = true;
+    }
+    s->in_shown = at;
+}
+
+/* The same for what turned out to be no message. */
+static void show_bad(struct stream *s)
+{
+    if (s->in_shown <= s->in_pos)
+        s->in_shown = show(s, s->in_pos, s->in_tail - s->in_head, false);
+}
+
 int stream_fill(struct stream *s)
 {
     bool empty = s->in_tail == s->in_head;
@@ -295,6 +351,8 @@ int stream_fill(struct stream *s)
     if (n == 0)
         return -ENOTCONN;
     n += more > 0 ? more : 0;
+    if (s->tap != NULL)
+        show_received(s);
     s->expect_short = empty && n <= SHORT_MESSAGE && claimed_size(s, 0, s->in_tail) == n;
     return (int)n;
 }
@@ -326,6 +384,8 @@ int stream_next(struct stream *s, struct stream_message *out)
     if (have < VFIO_USER_HEADER_SIZE)
         return 0;
     err = message_decode_header(s->in + s->in_head, s->max_message, &out->hdr);
+    if (err != 0 && s->tap != NULL)
+        show_bad(s);
     if (err != 0)
         return err;
     if (have < out->hdr.size)
@@ -412,6 +472,10 @@ int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
         }
         s->n_out_fds++;
     }
+    if (s->tap != NULL)
+        s->tap(s->tap_opaque,
+               &(struct stream_tapped) {
+                   .sent = true, .wire = s->out + s->out_tail, .len = len, .nfds = nfds });
     s->out_tail += len;
     s->counters.send_messages++;
     return 0;

@@ -43,6 +43,17 @@ struct stream_message {
     bool fds_lost; /* some could not be received: the process is out of fds, or there were more */
 };
 
+/* A message as a tap sees it, header included, as it is on the wire. */
+struct stream_tapped {
+    bool sent;     /* queued to be sent; else it was received */
+    bool together; /* received by the same read as the one before it */
+    const uint8_t *wire;
+    size_t len;
+    unsigned nfds; /* that travel with it */
+};
+
+typedef void (*stream_tap)(void *opaque, const struct stream_tapped *m);
+
 /* What a stream has seen since it was made; for the bench, the log and the tests. */
 struct stream_counters {
     uint64_t recv_calls;
@@ -66,6 +77,13 @@ int stream_fd(const struct stream *s);
 
 /* A larger or smaller bound for messages that are not begun yet. */
 void stream_set_max_message(struct stream *s, size_t max_message);
+
+/*
+ * From now on every message is shown to tap: once, when the read that completed it returns, before
+ * any message of that read is taken, and when it is queued to be sent. Bytes that stream_next
+ * refuses are shown as one of their own, the last. tap must not call this module. NULL: none.
+ */
+void stream_set_tap(struct stream *s, stream_tap tap, void *opaque);
 
 /*
  * Reads once from the socket. Returns the number of bytes read, 0 when there is nothing now,

@@ -277,6 +277,25 @@ size_t varlink_queued(const struct varlink *v)
     return v->out.tail - v->out.head;
 }
 
+int varlink_read_raw(struct varlink *v, void *data, size_t size)
+{
+    size_t have = v->in.tail - v->in.head;
+    ssize_t n;
+
+    if (have > 0) {
+        if (have > size)
+            have = size;
+        memcpy(data, v->in.data + v->in.head, have);
+        v->in.head += have;
+        v->searched = 0;
+        return (int)have;
+    }
+    n = recv(v->fd, data, size, MSG_DONTWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    return n == 0 ? -ENOTCONN : (int)n;
+}
+
 int varlink_call(struct varlink *v, const char *method, struct json_object *parameters, int ms,
                  struct json_object **out)
 {

@@ -63,6 +63,13 @@ size_t varlink_queued(const struct varlink *v);
 bool varlink_pending(struct varlink *v);
 
 /*
+ * For a client whose call had "upgrade" and was answered: reads what is no message any more, what
+ * came behind the reply first. Returns the bytes read, 0 when there is nothing now, -ENOTCONN at
+ * the end, or another -errno.
+ */
+int varlink_read_raw(struct varlink *v, void *data, size_t size);
+
+/*
  * For a client: sends one call and waits for its reply, at most ms. Returns 0 with *out the whole
  * reply message, which the caller puts; -ETIMEDOUT and the errors above.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What others learn of a session: counters for each command with the time its answers took, and
- * events for those who watch. Knows where these go, and not how a session works.
+ * What others learn of a session: lines in the log, counters for each command with the time its
+ * answers took, and events for those who watch. Knows where these go, and not how a session works.
  */
 #ifndef VFIO_USERD_OBSERVE_H
 #define VFIO_USERD_OBSERVE_H
