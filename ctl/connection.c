@@ -236,6 +236,11 @@ int ctl_receive(struct ctl_link *link, struct json_object **out)
     return status;
 }
 
+int ctl_read(struct ctl_link *link, void *data, size_t size)
+{
+    return varlink_read_raw(link->varlink, data, size);
+}
+
 bool ctl_wait_closed(struct ctl_link *link)
 {
     int64_t deadline = peer_deadline(TIMEOUT_MS);

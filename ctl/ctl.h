@@ -70,6 +70,7 @@ struct ctl_command {
 extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_trigger_irq;
 extern const struct ctl_command ctl_dump_config;
+extern const struct ctl_command ctl_capture;
 extern const struct ctl_command ctl_reset;
 extern const struct ctl_command ctl_reload;
 extern const struct ctl_command ctl_monitor;
@@ -147,6 +148,13 @@ int ctl_take(struct ctl_link *link, struct json_object **out);
 
 /* Waits for a reply, five seconds at most. *out is the caller's, to be put. */
 int ctl_receive(struct ctl_link *link, struct json_object **out);
+
+/*
+ * After the reply to a call with "upgrade": reads what the connection carries from then on, what
+ * came behind the reply first. Returns the bytes read, 0 when there is nothing now, -ENOTCONN at
+ * the end, or another -errno.
+ */
+int ctl_read(struct ctl_link *link, void *data, size_t size);
 
 /* Waits until the daemon has closed the connection, five seconds at most; returns whether it has.
  */

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 bin_PROGRAMS += vfuctl
 vfuctl_SOURCES = \
+	ctl/capture.c \
+	ctl/capture_file.c ctl/capture_file.h \
 	ctl/connection.c ctl/ctl.h \
 	ctl/dump_config.c \
 	ctl/format.c ctl/format.h \

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 #include "accept.h"
+#include "capture.h"
 #include "control/control.h"
 #include "device/device.h"
 #include "event.h"
@@ -46,6 +47,7 @@ struct daemon {
     struct device *dev;
     struct listener *listener;
     struct control *control;
+    struct capture *capture; /* NULL: none runs */
     uv_signal_t signals[N_SIGNALS];
     struct heartbeat heartbeat;
     struct log_limit reload_limit;
@@ -297,6 +299,41 @@ static void quit(void *opaque)
     stop(opaque, "vfuctl quit");
 }
 
+/*
+ * Capture
+ */
+
+static void on_capture_ended(void *opaque)
+{
+    struct daemon *d = opaque;
+
+    d->capture = NULL;
+    listener_set_capture(d->listener, NULL);
+}
+
+static int capture(void *opaque, int fd, uint32_t snaplen)
+{
+    struct daemon *d = opaque;
+    const struct capture_host host = { .opaque = d, .ended = on_capture_ended };
+    int err;
+
+    if (d->capture != NULL) {
+        close(fd);
+        return -EBUSY;
+    }
+    err = capture_new(&d->loop, fd, d->options.name, snaplen, &host, &d->capture);
+    if (err == 0)
+        listener_set_capture(d->listener, d->capture);
+    return err;
+}
+
+static bool capturing(void *opaque)
+{
+    const struct daemon *d = opaque;
+
+    return d->capture != NULL;
+}
+
 static int make_control(struct daemon *d)
 {
     const struct control_host host = { .opaque = d,
@@ -306,6 +343,8 @@ static int make_control(struct daemon *d)
                                        .client = client_of,
                                        .reload = reload,
                                        .quit = quit,
+                                       .capture = capture,
+                                       .capturing = capturing,
                                        .stats = &d->stats };
     int fd = d->options.control_fd;
     int err;
@@ -437,6 +476,7 @@ void daemon_run(struct daemon *d)
     service_stopping(d->options.service, status);
     control_finish(d->control);
     listener_finish(d->listener, FINISH_MS);
+    capture_finish(d->capture, FINISH_MS, d->end_reason);
 }
 
 static void close_unused(int fd)
@@ -452,6 +492,7 @@ void daemon_free(struct daemon *d)
     accept_unlink(&d->socket_place);
     accept_unlink(&d->control_place);
     control_free(d->control);
+    capture_finish(d->capture, 0, "vfio-userd ends");
     d->control = NULL; /* what happens from here on is nobody's news */
     listener_free(d->listener);
     d->listener = NULL;

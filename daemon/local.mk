@@ -3,6 +3,7 @@
 noinst_LIBRARIES += libdaemon.a
 libdaemon_a_SOURCES = \
 	daemon/accept.c daemon/accept.h \
+	daemon/capture.c daemon/capture.h \
 	daemon/client_info.h \
 	daemon/config.c daemon/config.h \
 	daemon/config_file.c daemon/config_file.h \
@@ -38,6 +39,7 @@ libdaemon_a_SOURCES = \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
 	daemon/session/session.c daemon/session/session.h \
+	daemon/session/tap.c daemon/session/tap.h \
 	daemon/wake.c daemon/wake.h \
 	daemon/watch.c daemon/watch.h
 libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)

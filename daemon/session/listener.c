@@ -29,6 +29,8 @@ struct listener {
     struct session *sessions[MAX_CONNECTIONS]; /* the oldest first, no gaps */
     unsigned n_sessions;
     struct session *client;
+    struct capture *capture; /* NULL: none runs */
+    uint32_t connections;    /* since the start */
     struct log_limit limit;
     bool ending;
 };
@@ -85,6 +87,8 @@ static int add_connection(struct listener *l, int fd)
         .version_timeout_ms = l->acceptor != NULL ? VERSION_TIMEOUT_MS : 0,
         .limit = &l->limit,
         .stats = l->host.stats,
+        .connection = ++l->connections,
+        .capture = l->capture,
         .attach = on_attach,
         .closed = on_session_closed,
         .event = on_event,
@@ -159,6 +163,13 @@ void listener_free(struct listener *l)
         return;
     listener_finish(l, 0);
     free(l);
+}
+
+void listener_set_capture(struct listener *l, struct capture *capture)
+{
+    l->capture = capture;
+    for (unsigned i = 0; i < l->n_sessions; i++)
+        session_set_capture(l->sessions[i], capture);
 }
 
 struct session *listener_client(struct listener *l)

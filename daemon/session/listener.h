@@ -16,6 +16,7 @@
 #include "event.h"
 #include "stats.h"
 
+struct capture;
 struct listener;
 
 struct listener_host {
@@ -42,6 +43,9 @@ void listener_finish(struct listener *l, int ms);
 
 /* Closes all connections, each after what it can be sent at once. NULL is allowed. */
 void listener_free(struct listener *l);
+
+/* Shows the messages of all connections to a capture from now on; NULL: to none. */
+void listener_set_capture(struct listener *l, struct capture *capture);
 
 /* The attached client's session, NULL without one. */
 struct session *listener_client(struct listener *l);

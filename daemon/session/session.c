@@ -18,6 +18,7 @@
 #include "observe.h"
 #include "peer.h"
 #include "stream.h"
+#include "tap.h"
 #include "version.h"
 #include "wake.h"
 #include "watch.h"
@@ -47,8 +48,9 @@ struct session {
     struct command_context context;
     struct log_limit limit;
     struct dma_messages dma;
-    char refusal[128];      /* why it may not be the client; "": nothing is against it */
-    bool out_of_step;       /* what it sends is no message, and that has been said */
+    char refusal[128]; /* why it may not be the client; "": nothing is against it */
+    bool out_of_step;  /* what it sends is no message, and that has been said */
+    struct tap tap;
     const char *end_reason; /* why there is no more to read, when that is so */
     bool attached;
     bool closing;
@@ -77,55 +79,6 @@ static void unwatch_unmask(struct session *s)
     s->unmask_fd = -1;
 }
 
-static void log_attached(const struct session *s)
-{
-    const struct client_info *client = &s->info;
-    const char *profile = client_profile_name(client->profile);
-    char protocol[16];
-    char uid[16] = "unknown";
-    const struct log_field fields[] = {
-        LOG_NUMBER("CLIENT_PID", client->pid),
-        LOG_TEXT("PROTOCOL", protocol),
-        LOG_TEXT("PROFILE", profile),
-        LOG_NUMBER(client->uid_known ? "CLIENT_UID" : NULL,
-                   client->uid), /* last: it may end them */
-        LOG_END,
-    };
-
-    if (!log_limit_pass(s->host.limit, "session"))
-        return;
-    snprintf(protocol, sizeof(protocol), "%u.%u", client->caps.major, client->caps.minor);
-    if (client->uid_known)
-        snprintf(uid, sizeof(uid), "%u", client->uid);
-    log_event(LOG_EVENT_CLIENT_ATTACHED, fields, LOG_LEVEL_INFO, "session",
-              "client pid %d uid %s attached: protocol %s, profile %s", (int)client->pid, uid,
-              protocol, profile);
-}
-
-static void log_detached(const struct session *s, const char *reason)
-{
-    const struct client_info *client = &s->info;
-
-    if (!log_limit_pass(s->host.limit, "session"))
-        return;
-    log_event(LOG_EVENT_CLIENT_DETACHED,
-              LOG_FIELDS(LOG_NUMBER("CLIENT_PID", client->pid), LOG_TEXT("REASON", reason),
-                         LOG_NUMBER("REQUESTS", (int64_t)client->requests),
-                         LOG_NUMBER("ERRORS", (int64_t)client->errors)),
-              LOG_LEVEL_INFO, "session", "client pid %d detached: %s; %llu requests, %llu errors",
-              (int)client->pid, reason, (unsigned long long)client->requests,
-              (unsigned long long)client->errors);
-}
-
-static void log_refused(const struct session *s)
-{
-    if (log_limit_pass(s->host.limit, "session"))
-        log_event(LOG_EVENT_CLIENT_REFUSED,
-                  LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid), LOG_TEXT("REASON", s->refusal)),
-                  LOG_LEVEL_WARNING, "session", "pid %d turned away: %s", (int)s->info.pid,
-                  s->refusal);
-}
-
 /* Why it may not be the client; logged when it is closed for it. */
 static void refuse(struct session *s, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -148,11 +101,9 @@ void session_close(struct session *s, const char *reason)
     s->closing = true;
     stream_flush(s->stream);
     if (s->attached) {
-        log_detached(s, reason);
         observe_detached(&s->host, &s->info, reason);
         device_drop_client(s->dev);
     } else if (s->refusal[0] != '\0') {
-        log_refused(s);
         observe_refused(&s->host, s->info.pid, s->refusal);
     } else if (!s->out_of_step) {
         log_limited(s->host.limit, LOG_LEVEL_INFO, "session", "connection of pid %d closed: %s",
@@ -202,6 +153,8 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
                                             .limit = &s->limit,
                                             .listener_limit = s->host.limit };
     dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
+    tap_init(&s->tap, s->stream, &s->info, host->connection);
+    tap_set(&s->tap, host->capture);
     err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
     if (err != 0) {
         stream_free(s->stream);
@@ -219,6 +172,11 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
 void session_info(const struct session *s, struct client_info *out)
 {
     *out = s->info;
+}
+
+void session_set_capture(struct session *s, struct capture *capture)
+{
+    tap_set(&s->tap, capture);
 }
 
 /*
@@ -369,7 +327,6 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
     stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
-    log_attached(s);
     observe_attached(&s->host, &s->info);
     return write_version(reply, &agreed);
 }

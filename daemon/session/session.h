@@ -20,6 +20,7 @@
 #include "log.h"
 #include "stats.h"
 
+struct capture;
 struct session;
 
 /* Whoever keeps the sessions. */
@@ -28,6 +29,8 @@ struct session_host {
     unsigned version_timeout_ms; /* VERSION must come by then; 0: whenever it likes */
     struct log_limit *limit;     /* for lines that connections cause; outlives them */
     struct stats *stats;         /* requests are counted here; outlives them */
+    uint32_t connection;         /* its number, for a capture */
+    struct capture *capture;     /* NULL: none runs */
     /* May s be the client now? True: it is from here on, until closed. */
     bool (*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */
@@ -62,6 +65,9 @@ bool session_finished(struct session *s);
 void session_finish(struct session *s, int64_t deadline, const char *reason);
 
 void session_info(const struct session *s, struct client_info *out);
+
+/* Shows all messages to a capture from now on; NULL: to none. */
+void session_set_capture(struct session *s, struct capture *capture);
 
 /* For struct dma_messenger. */
 int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data,

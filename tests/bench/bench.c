@@ -15,6 +15,7 @@
 #include "client.h"
 #include "measure.h"
 #include "message.h"
+#include "reader.h"
 #include "stats.h"
 #include "target.h"
 
@@ -48,6 +49,7 @@ struct result {
 
 struct bench {
     const char *program;
+    const char *vfuctl;
     unsigned rounds;
     unsigned idle_s;
     int cpu;
@@ -133,7 +135,8 @@ static void encode_access(uint8_t *at, uint16_t command, uint32_t flags, size_t 
     memcpy(at + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
 }
 
-static int read_case(struct bench *b, uint32_t count, struct comparison *out)
+/* Against the floor; with other_fd not -1, against the daemon that it is connected to. */
+static int read_case(struct bench *b, uint32_t count, int other_fd, struct comparison *out)
 {
     uint8_t request[ACCESS_LEN];
     static uint8_t reply[ACCESS_LEN + PAGE_SIZE];
@@ -150,38 +153,39 @@ static int read_case(struct bench *b, uint32_t count, struct comparison *out)
     encode_access(reply, VFIO_USER_REGION_READ, VFIO_USER_TYPE_REPLY, x.reply_len, 7, PAGE_OFFSET,
                   count);
     memcpy(reply + ACCESS_LEN, b->pattern, count);
-    err = measure_round_trips(b->fd, &x, b->rounds, out);
+    err = other_fd >= 0 ? measure_round_trips_of_two(other_fd, b->fd, &x, b->rounds, out)
+                        : measure_round_trips(b->fd, &x, b->rounds, out);
     if (err == 0)
-        err = traffic_exchange(b->fd, &x);
+        err = traffic_exchange(other_fd >= 0 ? other_fd : b->fd, &x);
     return err == 0 && memcmp(received, reply, x.reply_len) != 0 ? -EPROTO : err;
 }
 
-static int bench_read(struct bench *b, uint32_t count, const char *names[2], double bound)
+static void print_read(const struct comparison *c, const char *name, double bound)
+{
+    print_result(
+        &(struct result) { name, UNIT_US, c->ours, c->floor, c->ratio, AIM_AT_MOST, bound });
+    print_result(&(struct result) { "   the same, 99 %", UNIT_US, c->ours_p99, c->floor_p99,
+                                    c->ours_p99 / c->floor_p99, AIM_NONE, 0 });
+}
+
+static int bench_read(struct bench *b, uint32_t count, const char *name, double bound)
 {
     struct comparison c;
-    int err = read_case(b, count, &c);
+    int err = read_case(b, count, -1, &c);
 
-    if (err != 0)
-        return err;
-    print_result(
-        &(struct result) { names[0], UNIT_US, c.ours, c.floor, c.ratio, AIM_AT_MOST, bound });
-    print_result(&(struct result) { names[1], UNIT_US, c.ours_p99, c.floor_p99,
-                                    c.ours_p99 / c.floor_p99, AIM_NONE, 0 });
-    return 0;
+    if (err == 0)
+        print_read(&c, name, bound);
+    return err;
 }
 
 static int bench_read_page(struct bench *b)
 {
-    const char *names[] = { "a  read 4 KiB of BAR1, round trip, median", "   the same, 99 %" };
-
-    return bench_read(b, PAGE_SIZE, names, 1.10);
+    return bench_read(b, PAGE_SIZE, "a  read 4 KiB of BAR1, round trip, median", 1.10);
 }
 
 static int bench_read_small(struct bench *b)
 {
-    const char *names[] = { "b  read 8 bytes of BAR1, round trip, median", "   the same, 99 %" };
-
-    return bench_read(b, SMALL, names, 1.15);
+    return bench_read(b, SMALL, "b  read 8 bytes of BAR1, round trip, median", 1.15);
 }
 
 /*
@@ -232,6 +236,21 @@ static int compare_writes(struct bench *b, const struct stream_of_writes *w, uns
     return err == 0 ? check_written(b, count) : err;
 }
 
+/* POSTED writes, of which the last has the reply. */
+static void encode_posted(uint8_t bytes[POSTED * WRITE_LEN], uint8_t reply[ACCESS_LEN])
+{
+    for (unsigned n = 0; n < POSTED; n++) {
+        uint32_t flags = n < POSTED - 1 ? VFIO_USER_NO_REPLY : 0;
+        uint64_t value = nth_value(n);
+
+        encode_access(bytes + n * WRITE_LEN, VFIO_USER_REGION_WRITE, flags, WRITE_LEN, (uint16_t)n,
+                      nth_offset(n), SMALL);
+        memcpy(bytes + n * WRITE_LEN + ACCESS_LEN, &value, sizeof(value));
+    }
+    encode_access(reply, VFIO_USER_REGION_WRITE, VFIO_USER_TYPE_REPLY, ACCESS_LEN,
+                  (uint16_t)(POSTED - 1), nth_offset(POSTED - 1), SMALL);
+}
+
 static int bench_posted(struct bench *b)
 {
     static const struct {
@@ -246,16 +265,7 @@ static int bench_posted(struct bench *b)
     uint8_t reply[ACCESS_LEN];
     struct comparison c;
 
-    for (unsigned n = 0; n < POSTED; n++) {
-        uint32_t flags = n < POSTED - 1 ? VFIO_USER_NO_REPLY : 0;
-        uint64_t value = nth_value(n);
-
-        encode_access(bytes + n * WRITE_LEN, VFIO_USER_REGION_WRITE, flags, WRITE_LEN, (uint16_t)n,
-                      nth_offset(n), SMALL);
-        memcpy(bytes + n * WRITE_LEN + ACCESS_LEN, &value, sizeof(value));
-    }
-    encode_access(reply, VFIO_USER_REGION_WRITE, VFIO_USER_TYPE_REPLY, sizeof(reply),
-                  (uint16_t)(POSTED - 1), nth_offset(POSTED - 1), SMALL);
+    encode_posted(bytes, reply);
     for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
         const struct stream_of_writes w = { bytes, sizeof(bytes), ways[i].send_len, reply,
                                             sizeof(reply) };
@@ -314,6 +324,82 @@ static int bench_bundles(struct bench *b)
     print_result(&(struct result) { "   the same against its own bytes", UNIT_RATE, c.ours, c.floor,
                                     c.ratio, AIM_NONE, 0 });
     return 0;
+}
+
+/*
+ * A capture
+ */
+
+/* A client of t with a blocking socket, and the pattern in BAR1. */
+static int attach_to(struct bench *b, const struct target *t, struct client **out)
+{
+    int err = target_connect(t, out);
+    int flags;
+    int fd;
+
+    if (err != 0)
+        return err;
+    err = client_region_write(*out, VFIO_PCI_BAR1_REGION_INDEX, PAGE_OFFSET, b->pattern,
+                              sizeof(b->pattern));
+    if (err != 0)
+        return err;
+    fd = stream_fd(client_stream(*out));
+    flags = fcntl(fd, F_GETFL);
+    return flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ? -errno : 0;
+}
+
+static int compare_captured(struct bench *b, int fd)
+{
+    static const char *const names[] = { "g  read 4 KiB while captured; floor: while not",
+                                         "   read 8 bytes" };
+    static uint8_t bytes[POSTED * WRITE_LEN];
+    uint8_t reply[ACCESS_LEN];
+    const struct stream_of_writes w = { bytes, sizeof(bytes), WRITE_LEN, reply, sizeof(reply) };
+    struct comparison c;
+    int err = read_case(b, PAGE_SIZE, fd, &c);
+
+    if (err == 0)
+        print_read(&c, names[0], 1.10);
+    if (err == 0)
+        err = read_case(b, SMALL, fd, &c);
+    if (err != 0)
+        return err;
+    print_read(&c, names[1], 1.10);
+    encode_posted(bytes, reply);
+    err = measure_writes_of_two(fd, b->fd, &w, POSTED, b->rounds, &c);
+    if (err == 0)
+        print_result(&(struct result) { "   posted 8-byte writes, one send() each", UNIT_RATE,
+                                        c.ours, c.floor, c.ratio, AIM_NONE, 0 });
+    return err;
+}
+
+/* Two daemons, of which one is captured. */
+static int bench_capture(struct bench *b)
+{
+    struct client *client = NULL;
+    struct reader_counts counts;
+    struct reader reader;
+    struct target captured;
+    int stopped;
+    int err = target_start(b->program, &captured);
+
+    if (err != 0)
+        return err;
+    err = attach_to(b, &captured, &client);
+    if (err == 0)
+        err = reader_start(b->vfuctl, captured.control, b->cpu, &reader);
+    if (err == 0) {
+        err = compare_captured(b, stream_fd(client_stream(client)));
+        stopped = reader_stop(&reader, &counts);
+        err = err != 0 ? err : stopped;
+    }
+    if (err == 0)
+        print_result(&(struct result) {
+            "   messages dropped of them all", UNIT_COUNT, (double)counts.dropped,
+            (double)(counts.packets + counts.dropped), NAN, AIM_NONE, 0 });
+    client_free(client);
+    stopped = target_stop(&captured);
+    return err != 0 ? err : stopped;
 }
 
 /*
@@ -387,20 +473,11 @@ static int bench_idle(struct bench *b)
 
 static int attach(struct bench *b)
 {
-    int err = target_connect(&b->target, &b->client);
-    int flags;
+    int err = attach_to(b, &b->target, &b->client);
 
-    if (err != 0)
-        return err;
-    err = client_region_write(b->client, VFIO_PCI_BAR1_REGION_INDEX, PAGE_OFFSET, b->pattern,
-                              sizeof(b->pattern));
-    if (err != 0)
-        return err;
-    b->fd = stream_fd(client_stream(b->client));
-    flags = fcntl(b->fd, F_GETFL);
-    if (flags < 0 || fcntl(b->fd, F_SETFL, flags & ~O_NONBLOCK) != 0)
-        return -errno;
-    return 0;
+    if (err == 0)
+        b->fd = stream_fd(client_stream(b->client));
+    return err;
 }
 
 static int check_cpu(struct bench *b)
@@ -421,6 +498,7 @@ static const struct {
     { "posted writes", bench_posted },
     { "WRITE_MULTI", bench_bundles },
     { "memory", memory_after },
+    { "a capture", bench_capture },
     { "idleness", bench_idle },
 };
 
@@ -463,7 +541,11 @@ static int parse(int argc, char **argv, struct bench *b)
 {
     int c;
 
-    *b = (struct bench) { .program = getenv("VFIO_USERD"), .rounds = 45, .idle_s = 5, .fd = -1 };
+    *b = (struct bench) { .program = getenv("VFIO_USERD"),
+                          .vfuctl = getenv("VFUCTL"),
+                          .rounds = 45,
+                          .idle_s = 5,
+                          .fd = -1 };
     while ((c = getopt(argc, argv, "r:i:")) != -1) {
         if (c == 'r')
             b->rounds = (unsigned)strtoul(optarg, NULL, 10);
@@ -474,7 +556,7 @@ static int parse(int argc, char **argv, struct bench *b)
     }
     if (optind < argc)
         b->program = argv[optind];
-    if (b->program == NULL || b->rounds == 0 || b->rounds > MEASURE_ROUNDS_MAX)
+    if (b->program == NULL || b->vfuctl == NULL || b->rounds == 0 || b->rounds > MEASURE_ROUNDS_MAX)
         return -EINVAL;
     return 0;
 }
@@ -485,7 +567,8 @@ int main(int argc, char **argv)
 
     if (parse(argc, argv, &b) != 0) {
         fprintf(stderr, "Usage: bench [-r ROUNDS] [-i IDLE_SECONDS] VFIO-USERD\n"
-                        "VFIO-USERD, the daemon's program, may come in the variable VFIO_USERD.\n");
+                        "VFIO-USERD, the daemon's program, may come in the variable VFIO_USERD;\n"
+                        "the variable VFUCTL names vfuctl.\n");
         return 2;
     }
     return run(&b) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

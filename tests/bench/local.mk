@@ -6,6 +6,7 @@ tests_bench_bench_SOURCES = \
 	tests/bench/bench.c \
 	tests/bench/floor.c tests/bench/floor.h \
 	tests/bench/measure.c tests/bench/measure.h \
+	tests/bench/reader.c tests/bench/reader.h \
 	tests/bench/stats.c tests/bench/stats.h \
 	tests/bench/target.c tests/bench/target.h \
 	tests/bench/traffic.c tests/bench/traffic.h
@@ -14,6 +15,7 @@ tests_bench_bench_LDADD = libproto.a $(JSON_LIBS)
 CLEANFILES += tests/bench/bench$(EXEEXT)
 
 bench: $(BUILT_SOURCES)
-	$(MAKE) $(AM_MAKEFLAGS) tests/bench/bench$(EXEEXT) vfio-userd$(EXEEXT)
-	VFIO_USERD='$(abs_builddir)/vfio-userd$(EXEEXT)' ./tests/bench/bench$(EXEEXT)
+	$(MAKE) $(AM_MAKEFLAGS) tests/bench/bench$(EXEEXT) vfio-userd$(EXEEXT) vfuctl$(EXEEXT)
+	VFIO_USERD='$(abs_builddir)/vfio-userd$(EXEEXT)' \
+	  VFUCTL='$(abs_builddir)/vfuctl$(EXEEXT)' ./tests/bench/bench$(EXEEXT)
 .PHONY: bench

@@ -58,6 +58,12 @@ static int round_trips_turn(int fd, const void *what, double *median, double *p9
     return err;
 }
 
+int measure_round_trips_of_two(int fd, int other_fd, const struct exchange *x, unsigned rounds,
+                               struct comparison *out)
+{
+    return alternate((const int[SIDES]) { fd, other_fd }, rounds, round_trips_turn, x, out);
+}
+
 int measure_round_trips(int fd, const struct exchange *x, unsigned rounds, struct comparison *out)
 {
     struct floor_process floor;
@@ -65,7 +71,7 @@ int measure_round_trips(int fd, const struct exchange *x, unsigned rounds, struc
 
     if (err != 0)
         return err;
-    err = alternate((const int[SIDES]) { fd, floor.fd }, rounds, round_trips_turn, x, out);
+    err = measure_round_trips_of_two(fd, floor.fd, x, rounds, out);
     floor_stop(&floor);
     return err;
 }
@@ -90,6 +96,20 @@ static int writes_turn(int fd, const void *what, double *median, double *p99)
     return err;
 }
 
+int measure_writes_of_two(int fd, int other_fd, const struct stream_of_writes *w, unsigned count,
+                          unsigned rounds, struct comparison *out)
+{
+    int err = alternate((const int[SIDES]) { fd, other_fd }, rounds, writes_turn, w, out);
+
+    if (err != 0)
+        return err;
+    /* Durations so far. */
+    *out = (struct comparison) { .ours = count * 1e9 / out->ours,
+                                 .floor = count * 1e9 / out->floor,
+                                 .ratio = 1 / out->ratio };
+    return 0;
+}
+
 int measure_writes(int fd, const struct stream_of_writes *w, unsigned count, unsigned rounds,
                    struct comparison *out)
 {
@@ -98,13 +118,7 @@ int measure_writes(int fd, const struct stream_of_writes *w, unsigned count, uns
 
     if (err != 0)
         return err;
-    err = alternate((const int[SIDES]) { fd, floor.fd }, rounds, writes_turn, w, out);
+    err = measure_writes_of_two(fd, floor.fd, w, count, rounds, out);
     floor_stop(&floor);
-    if (err != 0)
-        return err;
-    /* Durations so far. */
-    *out = (struct comparison) { .ours = count * 1e9 / out->ours,
-                                 .floor = count * 1e9 / out->floor,
-                                 .ratio = 1 / out->ratio };
-    return 0;
+    return err;
 }

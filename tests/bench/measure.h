@@ -23,6 +23,12 @@ struct comparison {
 /* Durations in ns of one exchange; fd is the daemon's socket. Returns 0 or -errno. */
 int measure_round_trips(int fd, const struct exchange *x, unsigned rounds, struct comparison *out);
 
+/* The same of two daemons: fd's against that of other_fd in place of the floor. */
+int measure_round_trips_of_two(int fd, int other_fd, const struct exchange *x, unsigned rounds,
+                               struct comparison *out);
+int measure_writes_of_two(int fd, int other_fd, const struct stream_of_writes *w, unsigned count,
+                          unsigned rounds, struct comparison *out);
+
 /* Rates: writes per second, of which w has count. */
 int measure_writes(int fd, const struct stream_of_writes *w, unsigned count, unsigned rounds,
                    struct comparison *out);

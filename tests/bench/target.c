@@ -51,10 +51,11 @@ bool target_on_cpu(const struct target *t, int cpu)
            CPU_ISSET(cpu, &set);
 }
 
-static void run(const char *program, const char *socket)
+static void run(const char *program, const struct target *t)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    execl(program, program, "--socket-path", socket, "--log-level", "warning", (char *)NULL);
+    execl(program, program, "--socket-path", t->socket, "--control-path", t->control, "--log-level",
+          "warning", (char *)NULL);
     fprintf(stderr, "bench: %s: %s\n", program, strerror(errno));
     _exit(EXIT_FAILURE);
 }
@@ -66,7 +67,7 @@ static int wait_ready(const struct target *t)
 
         if (waitpid(t->pid, NULL, WNOHANG) == t->pid)
             return -ECHILD;
-        if (stat(t->socket, &st) == 0 && S_ISSOCK(st.st_mode))
+        if (stat(t->control, &st) == 0 && S_ISSOCK(st.st_mode)) /* the last that it makes */
             return 0;
         sleep_ms(STEP_MS);
     }
@@ -76,6 +77,7 @@ static int wait_ready(const struct target *t)
 static void remove_directory(const struct target *t)
 {
     unlink(t->socket);
+    unlink(t->control);
     rmdir(t->dir);
 }
 
@@ -87,9 +89,10 @@ int target_start(const char *program, struct target *out)
     if (mkdtemp(out->dir) == NULL)
         return -errno;
     snprintf(out->socket, sizeof(out->socket), "%s/device.sock", out->dir);
+    snprintf(out->control, sizeof(out->control), "%s/control.sock", out->dir);
     out->pid = fork();
     if (out->pid == 0)
-        run(program, out->socket);
+        run(program, out);
     err = out->pid < 0 ? -errno : wait_ready(out);
     if (err == -ETIMEDOUT)
         target_stop(out);

@@ -16,6 +16,7 @@ struct target {
     pid_t pid;
     char dir[32];
     char socket[64];
+    char control[64];
 };
 
 /* What /proc/PID/smaps_rollup says, in KiB. */

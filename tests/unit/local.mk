@@ -222,3 +222,30 @@ tests_unit_test_peer_SOURCES = tests/unit/test_peer.c
 tests_unit_test_peer_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_peer_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_peer_LDADD = $(TEST_LIBS)
+
+# Captures.
+check_PROGRAMS += tests/unit/test_capture tests/unit/test_capture_file tests/unit/test_pcapng \
+	tests/unit/test_stream_tap
+TESTS += tests/unit/test_capture tests/unit/test_capture_file tests/unit/test_pcapng \
+	tests/unit/test_stream_tap
+
+tests_unit_test_capture_SOURCES = tests/unit/test_capture.c
+tests_unit_test_capture_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_capture_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_capture_LDADD = $(TEST_LIBS)
+
+tests_unit_test_capture_file_SOURCES = tests/unit/test_capture_file.c ctl/capture_file.c \
+	ctl/capture_file.h
+tests_unit_test_capture_file_CPPFLAGS = $(TEST_CPPFLAGS) -I$(top_srcdir)/ctl
+tests_unit_test_capture_file_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_capture_file_LDADD = $(TEST_LIBS)
+
+tests_unit_test_pcapng_SOURCES = tests/unit/test_pcapng.c
+tests_unit_test_pcapng_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_pcapng_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_pcapng_LDADD = $(TEST_LIBS)
+
+tests_unit_test_stream_tap_SOURCES = tests/unit/test_stream_tap.c tests/unit/stream_kit.h
+tests_unit_test_stream_tap_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stream_tap_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stream_tap_LDADD = $(TEST_LIBS)
