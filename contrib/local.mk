@@ -20,6 +20,10 @@ dist_examples_DATA = \
 	contrib/devices/lspci.json \
 	contrib/devices/msi.json
 
+# For Wireshark; where its plugins are depends on its version, so the user copies it.
+wiresharkdir = $(docdir)/wireshark
+dist_wireshark_DATA = contrib/wireshark/vfio-user.lua
+
 EXTRA_DIST += contrib/quickstart.sh
 
 # bash finds a completion by the command's name.

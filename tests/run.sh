@@ -22,7 +22,7 @@ packages=(
     build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev systemd
     libbsd-dev linux-libc-dev git
     # check
-    check pciutils libkmod2 util-linux procps mandoc groff-base zsh
+    check pciutils libkmod2 util-linux procps mandoc groff-base zsh tshark
     # format, fuzz
     clang-format-14 clang-14 libclang-rt-14-dev
     # end to end
