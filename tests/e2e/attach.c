@@ -11,6 +11,7 @@
  *   map KIB       maps so much shared memory at 1 MiB: "mapped"
  *   unmap KIB     unmaps it: "unmapped"
  *   reset         resets the device: "reset"
+ *   config AT=VALUE  writes 16 bits of configuration space: "written"
  *   end           waits until the server closes the connection: "ended"
  *   offer         tells of memory without sharing it: "offered"
  *   garbage       sends what is no message: "sent"
@@ -260,6 +261,22 @@ static int unmap(struct attached *a, const char *word)
     return err;
 }
 
+static int write_config(struct attached *a, const char *word)
+{
+    unsigned at = 0;
+    unsigned value = 0;
+    uint16_t bits;
+    int err;
+
+    if (sscanf(word, "%x=%x", &at, &value) != 2)
+        return -EINVAL;
+    bits = (uint16_t)value;
+    err = client_region_write(a->client, VFIO_PCI_CONFIG_REGION_INDEX, at, &bits, sizeof(bits));
+    if (err == 0)
+        puts("written");
+    return err;
+}
+
 static int reset(struct attached *a, const char *word)
 {
     int err = client_reset(a->client);
@@ -274,10 +291,13 @@ static const struct command {
     const char *name;
     int (*run)(struct attached *a, const char *word);
 } commands[] = {
-    { "arm", arm },         { "babble", babble },   { "collect", collect }, { "end", wait_for_end },
-    { "err", err_request }, { "garbage", garbage }, { "irq", set_irq },     { "kill", kill_server },
-    { "map", map },         { "offer", offer },     { "post", post },       { "reset", reset },
-    { "unmap", unmap },
+    { "arm", arm },          { "babble", babble },
+    { "collect", collect },  { "config", write_config },
+    { "end", wait_for_end }, { "err", err_request },
+    { "garbage", garbage },  { "irq", set_irq },
+    { "kill", kill_server }, { "map", map },
+    { "offer", offer },      { "post", post },
+    { "reset", reset },      { "unmap", unmap },
 };
 
 static int obey(struct attached *a, const char *line)

@@ -96,8 +96,8 @@ TESTS += tests/integration/test_completion.sh tests/integration/test_vfuctl.sh \
 	tests/integration/test_vfuctl_format.sh
 TESTS += tests/integration/test_cli.sh tests/integration/test_man.sh tests/integration/test_walk.sh
 
-TESTS += tests/integration/test_capture.sh tests/integration/test_dissector.sh
-EXTRA_DIST += tests/integration/test_capture.sh tests/integration/test_dissector.sh
+TESTS += tests/integration/test_capture.sh tests/integration/test_dissector.sh tests/integration/test_lspci.sh
+EXTRA_DIST += tests/integration/test_capture.sh tests/integration/test_dissector.sh tests/integration/test_lspci.sh
 
 EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh \
 	tests/integration/test_completion.sh tests/integration/test_man.sh \
