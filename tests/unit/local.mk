@@ -225,9 +225,9 @@ tests_unit_test_peer_LDADD = $(TEST_LIBS)
 
 # Captures.
 check_PROGRAMS += tests/unit/test_capture tests/unit/test_capture_file tests/unit/test_pcapng \
-	tests/unit/test_stream_tap
+	tests/unit/test_stream_tap tests/unit/test_varlink_raw
 TESTS += tests/unit/test_capture tests/unit/test_capture_file tests/unit/test_pcapng \
-	tests/unit/test_stream_tap
+	tests/unit/test_stream_tap tests/unit/test_varlink_raw
 
 tests_unit_test_capture_SOURCES = tests/unit/test_capture.c
 tests_unit_test_capture_CPPFLAGS = $(TEST_CPPFLAGS)
@@ -249,3 +249,8 @@ tests_unit_test_stream_tap_SOURCES = tests/unit/test_stream_tap.c tests/unit/str
 tests_unit_test_stream_tap_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_stream_tap_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_stream_tap_LDADD = $(TEST_LIBS)
+
+tests_unit_test_varlink_raw_SOURCES = tests/unit/test_varlink_raw.c
+tests_unit_test_varlink_raw_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_varlink_raw_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_varlink_raw_LDADD = $(TEST_LIBS)
