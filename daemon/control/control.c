@@ -169,8 +169,7 @@ static void send_queued(struct connection *c)
     int err = varlink_flush(c->varlink);
 
     if (err != 0 && err != -EAGAIN) {
-        /* Those that go without their reply have broken no rule. */
-        close_connection(c, err == -EPIPE || err == -ECONNRESET ? NULL : describe(err));
+        close_connection(c, describe(err));
         return;
     }
     send_lost(c);
