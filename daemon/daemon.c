@@ -433,9 +433,10 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
         free(d);
         return err;
     }
-    heartbeat_init(&d->heartbeat, &d->loop, options->service, describe, d);
     start_signals(d);
-    err = make_device(d);
+    err = heartbeat_init(&d->heartbeat, &d->loop, options->service, describe, d);
+    if (err == 0)
+        err = make_device(d);
     if (err == 0)
         err = make_listener(d);
     if (err == 0)

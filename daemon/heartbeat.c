@@ -8,7 +8,14 @@
 
 #include "log.h"
 
-static void on_status(uv_timer_t *timer);
+#define STATUS_NS (HEARTBEAT_STATUS_MS * 1000000ll)
+
+static void look_later(struct heartbeat *h)
+{
+    if (!h->looks)
+        wake_at(h->status, wake_now() + STATUS_NS);
+    h->looks = true;
+}
 
 static void tell_status(struct heartbeat *h)
 {
@@ -23,7 +30,7 @@ static void tell_status(struct heartbeat *h)
         strcpy(h->told, text);
         h->owes_ready = false;
     } else if (h->owes_ready && err == -EAGAIN) {
-        uv_timer_start(&h->status, on_status, HEARTBEAT_STATUS_MS, 0);
+        look_later(h);
     } else if (h->owes_ready) {
         log_err("service", "the service manager cannot be told that we are ready: %s",
                 strerror(-err));
@@ -31,61 +38,69 @@ static void tell_status(struct heartbeat *h)
     }
 }
 
-static void on_status(uv_timer_t *timer)
+static void on_status(void *arg)
 {
-    tell_status(timer->data);
+    struct heartbeat *h = arg;
+
+    h->looks = false;
+    h->due = true;
 }
 
-static void on_watchdog(uv_timer_t *timer)
+static void on_watchdog(void *arg)
 {
-    struct heartbeat *h = timer->data;
+    struct heartbeat *h = arg;
 
+    wake_at(h->watchdog, wake_now() + h->interval_ns);
     service_alive(h->service);
-    tell_status(h);
+    h->due = true;
 }
 
 /*
- * Called when the loop has polled and before it looks at its timers. A turn that one of ours has
- * begun finds that timer still due, so an idle daemon does not keep itself awake.
+ * Called when all that the loop's turn has brought is done. A turn that we have begun ourselves
+ * does not lead to another, so an idle daemon does not keep itself awake.
  */
 static void on_turn(uv_check_t *check)
 {
     struct heartbeat *h = check->data;
-    bool ours = uv_is_active((uv_handle_t *)&h->watchdog) && uv_timer_get_due_in(&h->watchdog) == 0;
 
-    if (!ours && !uv_is_active((uv_handle_t *)&h->status))
-        uv_timer_start(&h->status, on_status, HEARTBEAT_STATUS_MS, 0);
+    if (h->due)
+        tell_status(h);
+    else
+        look_later(h);
+    h->due = false;
 }
 
-void heartbeat_init(struct heartbeat *h, uv_loop_t *loop, struct service *service,
-                    void (*describe)(void *opaque, char *text, size_t size), void *opaque)
+int heartbeat_init(struct heartbeat *h, uv_loop_t *loop, struct service *service,
+                   void (*describe)(void *opaque, char *text, size_t size), void *opaque)
 {
+    int err;
+
     *h = (struct heartbeat) { .service = service, .describe = describe, .opaque = opaque };
-    uv_timer_init(loop, &h->watchdog);
-    uv_timer_init(loop, &h->status);
     uv_check_init(loop, &h->turn);
-    h->watchdog.data = h;
-    h->status.data = h;
     h->turn.data = h;
+    if (!service_is_told(service))
+        return 0;
+    err = wake_new(loop, on_watchdog, h, &h->watchdog);
+    return err == 0 ? wake_new(loop, on_status, h, &h->status) : err;
 }
 
 void heartbeat_ready(struct heartbeat *h)
 {
-    /* Twice in the time it is waited for, as sd_watchdog_enabled(3) advises. */
-    uint64_t interval_ms = service_watchdog_usec(h->service) / 1000 / 2;
-
     if (!service_is_told(h->service))
         return;
     h->owes_ready = true;
     tell_status(h);
     uv_check_start(&h->turn, on_turn);
-    if (interval_ms > 0 && !uv_is_active((uv_handle_t *)&h->watchdog))
-        uv_timer_start(&h->watchdog, on_watchdog, interval_ms, interval_ms);
+    if (h->interval_ns == 0 && service_watchdog_usec(h->service) > 0) {
+        /* Twice in the time it is waited for, as sd_watchdog_enabled(3) advises. */
+        h->interval_ns = (int64_t)service_watchdog_usec(h->service) * 1000 / 2;
+        wake_at(h->watchdog, wake_now() + h->interval_ns);
+    }
 }
 
 void heartbeat_fini(struct heartbeat *h)
 {
-    uv_close((uv_handle_t *)&h->watchdog, NULL);
-    uv_close((uv_handle_t *)&h->status, NULL);
+    wake_free(h->watchdog);
+    wake_free(h->status);
     uv_close((uv_handle_t *)&h->turn, NULL);
 }

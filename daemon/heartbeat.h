@@ -2,8 +2,9 @@
 /*
  * What the service manager hears of a running daemon: that its loop turns (WATCHDOG=1), and how
  * things stand (STATUS=), soon after they have changed. An idle daemon is woken for the watchdog
- * alone, and without one not at all. Knows the loop and service/; the status' words are its
- * owner's.
+ * alone, and without one not at all. By timerfds: while one of libuv's timers is pending, the
+ * kernel sets one up at each turn of the loop, and a guest's round trip waits for that. Knows the
+ * loop and service/; the status' words are its owner's.
  */
 #ifndef VFIO_USERD_HEARTBEAT_H
 #define VFIO_USERD_HEARTBEAT_H
@@ -13,6 +14,7 @@
 #include <uv.h>
 
 #include "service/service.h"
+#include "wake.h"
 
 #define HEARTBEAT_STATUS_BYTES 256
 
@@ -24,16 +26,22 @@ struct heartbeat {
     struct service *service;
     void (*describe)(void *opaque, char *text, size_t size);
     void *opaque;
-    uv_timer_t watchdog;
-    uv_timer_t status;
+    struct wake *watchdog; /* NULL: nobody is told */
+    struct wake *status;
     uv_check_t turn; /* every turn of the loop: something may have happened */
     char told[HEARTBEAT_STATUS_BYTES];
-    bool owes_ready; /* READY=1 was not taken */
+    bool owes_ready;     /* READY=1 was not taken */
+    bool looks;          /* status will wake */
+    bool due;            /* the status is to be looked at in this turn */
+    int64_t interval_ns; /* between two beats; 0: there are none */
 };
 
-/* describe writes the status, one line. service outlives it. */
-void heartbeat_init(struct heartbeat *h, uv_loop_t *loop, struct service *service,
-                    void (*describe)(void *opaque, char *text, size_t size), void *opaque);
+/*
+ * describe writes the status, one line. service outlives it. Returns 0 or -errno; heartbeat_fini is
+ * called in any case.
+ */
+int heartbeat_init(struct heartbeat *h, uv_loop_t *loop, struct service *service,
+                   void (*describe)(void *opaque, char *text, size_t size), void *opaque);
 
 /* Ready: tells so, with the status, and begins to beat. Also after a reload. */
 void heartbeat_ready(struct heartbeat *h);
