@@ -18,7 +18,9 @@ libdaemon_a_SOURCES = \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/device/description.c daemon/device/description.h \
 	daemon/device/device.c daemon/device/device.h \
+	daemon/device/dirty_log.c daemon/device/dirty_log.h \
 	daemon/device/dma.c daemon/device/dma.h \
+	daemon/device/iova.c daemon/device/iova.h \
 	daemon/device/irq.c daemon/device/irq.h \
 	daemon/device/notifier.c daemon/device/notifier.h \
 	daemon/device/pci.c daemon/device/pci.h \

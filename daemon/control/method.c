@@ -100,6 +100,8 @@ static const char *pending_reason(enum irq_delivery how)
         return "the guest has disabled it: IRQ_ENABLE, INTx Disable or an MSI mask bit";
     case IRQ_PENDING_POWER:
         return "the device is in D3hot";
+    case IRQ_PENDING_STOPPED:
+        return "the device is stopped";
     case IRQ_ALREADY_ASSERTED:
         return "the line is asserted already and the guest has not acknowledged it";
     case IRQ_DELIVERED_EVENTFD:

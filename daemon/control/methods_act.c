@@ -29,12 +29,16 @@ void method_trigger_irq(const struct control_host *host, struct json_object *par
     int64_t vector = number != NULL ? json_object_get_int64(number) : 0;
     enum irq_delivery how;
     uint32_t index;
+    int err;
 
     if (find_index(name, &index) != 0) {
         method_invalid_parameter(out, "index");
     } else if (vector < 0 || vector > UINT16_MAX) {
         method_invalid_parameter(out, "vector");
-    } else if (device_trigger_irq(host->dev, index, (uint32_t)vector, &how) != 0) {
+    } else if ((err = device_trigger_irq(host->dev, index, (uint32_t)vector, &how)) == -EBUSY) {
+        out->error = METHOD_INTERFACE ".Busy";
+        method_add_string(out->parameters, "reason", "the device is stopped: it is being moved");
+    } else if (err != 0) {
         out->error = METHOD_INTERFACE ".NoSuchIrq";
         method_add_string(out->parameters, "index", name);
         method_add_int(out->parameters, "vector", vector);

@@ -4,10 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "dirty_log.h"
 
 /* A memfd, mapped for as long as the device lives. */
 struct memory {
@@ -27,6 +31,8 @@ struct device {
     struct irq *irq;
     struct dma *dma;
     struct timer *timer;
+    struct dirty_log *log; /* NULL: writes are not logged */
+    bool stopped;
 };
 
 /* Sealed against resizing: nobody whom the fd is given to can take pages away from under us. */
@@ -168,6 +174,7 @@ void device_free(struct device *dev)
         return;
     timer_free(dev->timer);
     dma_free(dev->dma);
+    dirty_log_free(dev->log);
     irq_free(dev->irq);
     pci_free(dev->pci);
     memory_free(&dev->bar1);
@@ -271,6 +278,8 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
 
     if (err != 0)
         return err;
+    if (is_bar(region) && dev->stopped)
+        return -EBUSY;
     if (is_bar(region) && !pci_in_d0(dev->pci))
         return 0;
     switch (region) {
@@ -354,6 +363,7 @@ void device_take_client(struct device *dev, const struct device_limits *limits)
 
 void device_drop_client(struct device *dev)
 {
+    device_log_stop(dev);
     dma_cancel_all(dev->dma);
     dma_unmap_all(dev->dma);
     irq_drop_client(dev->irq);
@@ -361,12 +371,227 @@ void device_drop_client(struct device *dev)
 
 int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum irq_delivery *how)
 {
+    if (dev->stopped)
+        return -EBUSY;
     if (index != VFIO_PCI_INTX_IRQ_INDEX)
         return irq_raise(dev->irq, index, vector, how);
     if (vector != 0)
         return -EINVAL;
     *how = timer_raise_software(dev->timer);
     return 0;
+}
+
+/*
+ * Stopping and starting
+ */
+
+void device_stop(struct device *dev)
+{
+    if (dev->stopped)
+        return;
+    dev->stopped = true;
+    irq_stop(dev->irq);
+    timer_stop(dev->timer);
+}
+
+void device_start(struct device *dev)
+{
+    if (!dev->stopped)
+        return;
+    dev->stopped = false;
+    irq_start(dev->irq);
+    timer_start(dev->timer);
+}
+
+bool device_running(const struct device *dev)
+{
+    return !dev->stopped;
+}
+
+void device_stop_dma(struct device *dev)
+{
+    dma_pause(dev->dma);
+}
+
+void device_resume_dma(struct device *dev)
+{
+    if (!dev->stopped)
+        dma_resume(dev->dma);
+}
+
+bool device_dma_awaits(const struct device *dev)
+{
+    return dma_in_flight(dev->dma);
+}
+
+/*
+ * State that comes and goes
+ */
+
+uint8_t *device_bar1(struct device *dev)
+{
+    return dev->bar1.at;
+}
+
+int device_bar1_fd(const struct device *dev)
+{
+    return dev->bar1.fd;
+}
+
+static const char *bad_irq_field(const struct device *dev, const struct irq_state *irq)
+{
+    if ((uint64_t)irq->msi_pending >> pci_msi_vectors(dev->pci) != 0)
+        return "irq.msi_pending";
+    if (irq->intx_pending > (irq->active != 0))
+        return "irq.intx_pending";
+    if (irq->intx_masked > 1)
+        return "irq.intx_masked";
+    if (irq->err_pending > 1)
+        return "irq.err_pending";
+    return irq->req_pending > 1 ? "irq.req_pending" : NULL;
+}
+
+int device_check_state(const struct device *dev, const struct device_state *state,
+                       char field[DEVICE_FIELD_BYTES])
+{
+    const char *timer = timer_bad_field(dev->timer, &state->timer, state->irq.active);
+    const char *irq = bad_irq_field(dev, &state->irq);
+
+    if (timer != NULL)
+        snprintf(field, DEVICE_FIELD_BYTES, "timer.%s", timer);
+    else if (irq != NULL)
+        snprintf(field, DEVICE_FIELD_BYTES, "%s", irq);
+    else if (!pci_could_be(dev->pci, &state->pci))
+        snprintf(field, DEVICE_FIELD_BYTES, "pci.config");
+    else
+        return 0;
+    return -EINVAL;
+}
+
+int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
+                char field[DEVICE_FIELD_BYTES])
+{
+    int err = device_check_state(dev, state, field);
+
+    if (err != 0)
+        return err;
+    if (!dev->stopped)
+        return -EBUSY;
+    timer_load(dev->timer, &state->timer);
+    dev->state->pci = state->pci;
+    update_gate(dev);
+    irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
+    if (bar1 != NULL)
+        memcpy(dev->bar1.at, bar1, dev->bar1.size);
+    return 0;
+}
+
+/* Puts other memory in BAR1's place. */
+static void move_bar1(struct device *dev, const struct memory *to)
+{
+    struct memory from = dev->bar1;
+
+    dev->bar1 = *to;
+    timer_move_bar1(dev->timer, to->at);
+    memory_free(&from);
+}
+
+int device_adopt_bar1(struct device *dev, int *fd)
+{
+    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
+    struct memory memory = { .fd = *fd, .size = dev->bar1.size };
+    struct stat st;
+
+    if (!dev->stopped)
+        return -EBUSY;
+    if (fstat(*fd, &st) != 0)
+        return -errno;
+    if (st.st_size != (off_t)memory.size || (fcntl(*fd, F_GET_SEALS) & sealed) != sealed)
+        return -EINVAL;
+    memory.at = mmap(NULL, memory.size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (memory.at == MAP_FAILED)
+        return -errno;
+    *fd = -1;
+    move_bar1(dev, &memory);
+    return 0;
+}
+
+int device_renew(struct device *dev)
+{
+    struct memory bar1;
+    int err;
+
+    device_stop(dev);
+    err = memory_new("vfio-userd-bar1", dev->bar1.size, &bar1);
+    if (err != 0)
+        return err;
+    device_drop_client(dev);
+    pci_reset(dev->pci);
+    timer_reset(dev->timer);
+    irq_reset(dev->irq);
+    update_gate(dev);
+    move_bar1(dev, &bar1);
+    dma_set_max_maps(dev->dma, dev->limits.max_dma_maps);
+    device_start(dev);
+    return 0;
+}
+
+/*
+ * The dirty log
+ */
+
+static void set_log(struct device *dev, struct dirty_log *log)
+{
+    dma_set_log(dev->dma, log);
+    dirty_log_free(dev->log);
+    dev->log = log;
+}
+
+int device_log_start(struct device *dev, uint64_t *page_size,
+                     const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n)
+{
+    struct dirty_log *log;
+    int err;
+
+    if (dev->log != NULL)
+        return -EBUSY;
+    err = dirty_log_new(*page_size, ranges, n, &log);
+    if (err != 0)
+        return err;
+    set_log(dev, log);
+    *page_size = dirty_log_page_size(log);
+    return 0;
+}
+
+int device_log_stop(struct device *dev)
+{
+    if (dev->log == NULL)
+        return -EINVAL;
+    set_log(dev, NULL);
+    return 0;
+}
+
+int device_log_report(struct device *dev, uint64_t iova, uint64_t length, uint64_t page_size,
+                      uint64_t *bitmap)
+{
+    return dev->log != NULL ? dirty_log_report(dev->log, iova, length, page_size, bitmap) : -EINVAL;
+}
+
+int device_log_export(const struct device *dev, uint8_t **bytes, size_t *len)
+{
+    *bytes = NULL;
+    *len = 0;
+    return dev->log != NULL ? dirty_log_export(dev->log, bytes, len) : 0;
+}
+
+int device_log_import(struct device *dev, const uint8_t *bytes, size_t len)
+{
+    struct dirty_log *log = NULL;
+    int err = len > 0 ? dirty_log_import(bytes, len, &log) : 0;
+
+    if (err == 0)
+        set_log(dev, log);
+    return err;
 }
 
 struct irq *device_irq(struct device *dev)

@@ -20,7 +20,7 @@
 #include "timer.h"
 
 #define DEVICE_STATE_MAGIC   0x64756676u /* "vfud" */
-#define DEVICE_STATE_VERSION 1u
+#define DEVICE_STATE_VERSION 2u
 
 /*
  * The state block: fixed-width fields, no pointers; laid out in a memfd of its own. What is not in
@@ -102,7 +102,7 @@ int device_region(const struct device *dev, uint32_t index, struct device_region
 /*
  * Reads or writes count bytes of a region. Returns 0; -EINVAL for a region that does not exist, a
  * range that is not inside it, or an access that the register does not take; -EBUSY: see
- * timer_write. Nothing has changed on failure.
+ * timer_write, or a BAR of a stopped device is written. Nothing has changed on failure.
  */
 int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data, uint32_t count);
 int device_write(struct device *dev, uint32_t region, uint64_t offset, const void *data,
@@ -135,9 +135,79 @@ void device_drop_client(struct device *dev);
 
 /*
  * The operator's interrupt: INTx sets SOFTWARE in IRQ_STATUS, the others raise vector of index.
- * -EINVAL: no such index or vector.
+ * -EINVAL: no such index or vector. -EBUSY: the device is stopped.
  */
 int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum irq_delivery *how);
+
+/*
+ * Stopped means stopped: no deadline fires, no DMA runs (a message without an answer is forgotten
+ * and sent anew later), no interrupt goes out, and BAR writes are -EBUSY. Reads work, and so do
+ * writes of configuration space, which VMMs restore on a stopped device. device_start lets
+ * everything go on: what has become due meanwhile fires, what is pending goes out. Both do nothing
+ * when it is so already.
+ */
+void device_stop(struct device *dev);
+void device_start(struct device *dev);
+bool device_running(const struct device *dev);
+
+/*
+ * Lets no further DMA begin, while the rest goes on; the message under way may be answered, for
+ * which device_dma_awaits asks. device_start lets DMA go on too.
+ */
+void device_stop_dma(struct device *dev);
+void device_resume_dma(struct device *dev);
+bool device_dma_awaits(const struct device *dev);
+
+/* BAR1's bytes, as many as the description says, and the memfd that they are in: the device's. */
+uint8_t *device_bar1(struct device *dev);
+int device_bar1_fd(const struct device *dev);
+
+/* The name of a field of the state, "timer.dma_control" say, with its NUL. */
+#define DEVICE_FIELD_BYTES 32
+
+/*
+ * Whether *state could have come about in a device of this description. Returns 0, or -EINVAL with
+ * the name of the first field that could not in field.
+ */
+int device_check_state(const struct device *dev, const struct device_state *state,
+                       char field[DEVICE_FIELD_BYTES]);
+
+/*
+ * Puts *state in the place of ours and, when bar1 is not NULL, its bytes in the place of BAR1's, as
+ * many as that has; both are copied. The client's maps, eventfds and mask stay. Returns 0; what
+ * device_check_state returns; -EBUSY when the device is not stopped. Nothing has changed on
+ * failure.
+ */
+int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
+                char field[DEVICE_FIELD_BYTES]);
+
+/*
+ * Takes *fd, a memfd, for BAR1 in place of our own, and sets it to -1 on success. -EINVAL when it
+ * has another size than BAR1 or may be resized; -EBUSY when the device is not stopped; or -errno.
+ */
+int device_adopt_bar1(struct device *dev, int *fd);
+
+/*
+ * The device as it was made: registers, configuration space, an empty BAR1 in new memory; no maps,
+ * no eventfds, no dirty log. Its client has gone elsewhere. It runs after this. Returns 0, or
+ * -errno: it is stopped, and as it was.
+ */
+int device_renew(struct device *dev);
+
+/*
+ * The log of guest memory that the device writes; see dirty_log.h, whose errors these have too.
+ * Starting sets *page_size to what the log is kept in. -EBUSY: there is a log already. Stopping,
+ * and a report, -EINVAL: there is none. The log ends with its client.
+ */
+int device_log_start(struct device *dev, uint64_t *page_size,
+                     const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n);
+int device_log_stop(struct device *dev);
+int device_log_report(struct device *dev, uint64_t iova, uint64_t length, uint64_t page_size,
+                      uint64_t *bitmap);
+
+/* The log for another process; *bytes is to be freed. *len 0: there is none. */
+int device_log_export(const struct device *dev, uint8_t **bytes, size_t *len);
+int device_log_import(struct device *dev, const uint8_t *bytes, size_t len);
 
 struct irq *device_irq(struct device *dev);
 struct dma *device_dma(struct device *dev);

@@ -2,10 +2,8 @@
 #define _GNU_SOURCE
 #include "dma.h"
 
-#include <bsd/sys/tree.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/vfio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,60 +13,21 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* A file that backs ranges, open once. */
-struct file {
-    RB_ENTRY(file) entry;
-    dev_t dev;
-    ino_t ino;
-    int access; /* O_RDONLY, O_WRONLY, O_RDWR */
-    int fd;
-    bool mapped; /* cannot be written by pwrite */
-    unsigned users;
-};
-
-struct range {
-    RB_ENTRY(range) entry;
-    uint64_t iova;
-    uint64_t size;
-    uint64_t offset;
-    uint32_t flags;
-    struct file *file; /* NULL: by message */
-};
-
-RB_HEAD(file_tree, file);
-RB_HEAD(range_tree, range);
+#include "dirty_log.h"
+#include "iova.h"
 
 struct dma {
     struct dma_messenger messenger;
-    struct range_tree ranges;
-    struct file_tree files;
-    uint32_t max_maps;
-    uint32_t max_files;
+    struct iova map;
+    struct dirty_log *log;      /* NULL: writes are not logged */
     struct dma_transfer *first; /* the one under way */
     struct dma_transfer *last;
     bool running; /* run() is on the stack */
+    bool paused;  /* nothing new is begun */
     uint32_t next_tag;
-    struct dma_info info;
+    uint64_t bytes_direct;
+    uint64_t bytes_message;
 };
-
-static int compare_files(const struct file *a, const struct file *b)
-{
-    if (a->dev != b->dev)
-        return a->dev < b->dev ? -1 : 1;
-    if (a->ino != b->ino)
-        return a->ino < b->ino ? -1 : 1;
-    return a->access - b->access;
-}
-
-static int compare_ranges(const struct range *a, const struct range *b)
-{
-    return a->iova < b->iova ? -1 : a->iova > b->iova;
-}
-
-/* RB_GENERATE_STATIC, whose attribute is missing on Linux. */
-#define UNUSED_STATIC __attribute__((unused)) static
-RB_GENERATE_INTERNAL(file_tree, file, entry, compare_files, UNUSED_STATIC)
-RB_GENERATE_INTERNAL(range_tree, range, entry, compare_ranges, UNUSED_STATIC)
 
 int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma **out)
 {
@@ -77,22 +36,19 @@ int dma_new(uint32_t max_maps, const struct dma_messenger *messenger, struct dma
     if (dma == NULL)
         return -ENOMEM;
     dma->messenger = *messenger;
-    dma->max_maps = max_maps;
-    dma->max_files = UINT32_MAX;
-    RB_INIT(&dma->ranges);
-    RB_INIT(&dma->files);
+    iova_init(&dma->map, max_maps);
     *out = dma;
     return 0;
 }
 
 void dma_set_max_maps(struct dma *dma, uint32_t max_maps)
 {
-    dma->max_maps = max_maps;
+    dma->map.max_maps = max_maps;
 }
 
 void dma_set_max_files(struct dma *dma, uint32_t max_files)
 {
-    dma->max_files = max_files;
+    dma->map.max_files = max_files;
 }
 
 void dma_free(struct dma *dma)
@@ -108,136 +64,9 @@ void dma_free(struct dma *dma)
  * The map
  */
 
-/*
- * Whether fd is a file in memory. Asks for its seals, which only such files have, since even fstat
- * waits for the server of a FUSE file. Returns 0, DMA_MAP_BY_MESSAGE, or -EINVAL for what memory
- * cannot be in.
- */
-static int judge_file(int fd)
-{
-    struct statx st;
-    int flags = fcntl(fd, F_GETFL);
-
-    /* To a file that is open for appending, pwrite appends; O_DIRECT takes whole blocks only. */
-    if (flags < 0 || (flags & (O_APPEND | O_PATH)) != 0)
-        return -EINVAL;
-    if (fcntl(fd, F_GET_SEALS) >= 0 && (flags & O_DIRECT) == 0)
-        return 0;
-    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &st) != 0)
-        return -EINVAL;
-    return S_ISREG(st.stx_mode) || S_ISCHR(st.stx_mode) || S_ISBLK(st.stx_mode) ? DMA_MAP_BY_MESSAGE
-                                                                                : -EINVAL;
-}
-
-static bool may_access(int access, uint32_t flags)
-{
-    return ((flags & VFIO_DMA_MAP_FLAG_READ) == 0 || access != O_WRONLY) &&
-           ((flags & VFIO_DMA_MAP_FLAG_WRITE) == 0 || access != O_RDONLY);
-}
-
-/* Takes *fd, or finds the same file already open and closes it. */
-static int use_file(struct dma *dma, int *fd, uint32_t flags, struct file **out)
-{
-    struct file key = { .access = fcntl(*fd, F_GETFL) & O_ACCMODE };
-    struct stat st;
-    struct statfs fs;
-    struct file *file;
-
-    if (!may_access(key.access, flags))
-        return -EACCES;
-    if (fstat(*fd, &st) != 0 || fstatfs(*fd, &fs) != 0)
-        return -EINVAL;
-    key.dev = st.st_dev;
-    key.ino = st.st_ino;
-    file = RB_FIND(file_tree, &dma->files, &key);
-    if (file != NULL) {
-        close(*fd);
-    } else {
-        if (dma->info.files >= dma->max_files)
-            return -EMFILE;
-        file = malloc(sizeof(*file));
-        if (file == NULL)
-            return -ENOMEM;
-        *file = key;
-        file->fd = *fd;
-        file->mapped = fs.f_type == HUGETLBFS_MAGIC;
-        RB_INSERT(file_tree, &dma->files, file);
-        dma->info.files++;
-    }
-    file->users++;
-    *fd = -1;
-    *out = file;
-    return 0;
-}
-
-static void leave_file(struct dma *dma, struct file *file)
-{
-    if (--file->users > 0)
-        return;
-    RB_REMOVE(file_tree, &dma->files, file);
-    dma->info.files--;
-    close(file->fd);
-    free(file);
-}
-
-/* The range that holds iova, or else the next one behind it. */
-static struct range *find_range(struct dma *dma, uint64_t iova)
-{
-    struct range key = { .iova = iova };
-    struct range *next = RB_NFIND(range_tree, &dma->ranges, &key);
-    struct range *before =
-        next != NULL ? RB_PREV(range_tree, &dma->ranges, next) : RB_MAX(range_tree, &dma->ranges);
-
-    if (next != NULL && next->iova == iova)
-        return next;
-    return before != NULL && iova - before->iova < before->size ? before : next;
-}
-
 int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *fd, uint64_t offset)
 {
-    struct range *range = find_range(dma, iova);
-    struct file *file = NULL;
-    int judged = 0;
-    int err;
-
-    if (range != NULL && (range->iova <= iova || range->iova - iova < size))
-        return -EEXIST;
-    if (dma->info.maps >= dma->max_maps)
-        return -ENOSPC;
-    if (*fd >= 0)
-        judged = judge_file(*fd);
-    if (judged < 0)
-        return judged;
-    range = calloc(1, sizeof(*range));
-    if (range == NULL)
-        return -ENOMEM;
-    if (*fd >= 0 && judged == 0) {
-        err = use_file(dma, fd, flags, &file);
-        if (err != 0) {
-            free(range);
-            return err;
-        }
-    }
-    range->iova = iova;
-    range->size = size;
-    range->flags = flags;
-    range->offset = offset;
-    range->file = file;
-    RB_INSERT(range_tree, &dma->ranges, range);
-    dma->info.maps++;
-    dma->info.shared += file != NULL;
-    return judged;
-}
-
-static void remove_range(struct dma *dma, struct range *range)
-{
-    RB_REMOVE(range_tree, &dma->ranges, range);
-    dma->info.maps--;
-    if (range->file != NULL) {
-        dma->info.shared--;
-        leave_file(dma, range->file);
-    }
-    free(range);
+    return iova_map(&dma->map, iova, size, flags, fd, offset);
 }
 
 static bool overlaps(const struct dma_transfer *t, uint64_t iova, uint64_t size)
@@ -284,43 +113,48 @@ static void cancel_where(struct dma *dma, bool all, uint64_t iova, uint64_t size
 
 int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size)
 {
-    struct range key = { .iova = iova };
-    struct range *range = RB_FIND(range_tree, &dma->ranges, &key);
+    int err = iova_unmap(&dma->map, iova, size);
 
-    if (range == NULL || range->size != size)
-        return -ENOENT;
-    remove_range(dma, range);
-    cancel_where(dma, false, iova, size);
-    return 0;
+    if (err == 0)
+        cancel_where(dma, false, iova, size);
+    return err;
 }
 
 void dma_unmap_all(struct dma *dma)
 {
-    struct range *range;
-
-    while ((range = RB_MIN(range_tree, &dma->ranges)) != NULL)
-        remove_range(dma, range);
+    iova_unmap_all(&dma->map);
     cancel_where(dma, true, 0, 0);
 }
 
 int dma_nth_range(struct dma *dma, unsigned n, uint64_t *iova, uint64_t *size, bool *shared)
 {
-    struct range *range;
+    return iova_nth(&dma->map, n, iova, size, shared);
+}
 
-    RB_FOREACH (range, range_tree, &dma->ranges) {
-        if (n-- == 0) {
-            *iova = range->iova;
-            *size = range->size;
-            *shared = range->file != NULL;
-            return 0;
-        }
-    }
-    return -ENOENT;
+int dma_export(struct dma *dma, struct dma_range **ranges, unsigned *n_ranges, int **files,
+               unsigned *n_files)
+{
+    return iova_export(&dma->map, ranges, n_ranges, files, n_files);
+}
+
+int dma_import(struct dma *dma, const struct dma_range *ranges, unsigned n, int *files,
+               unsigned n_files)
+{
+    return dma->map.n_maps > 0 ? -EEXIST : iova_import(&dma->map, ranges, n, files, n_files);
 }
 
 void dma_get_info(const struct dma *dma, struct dma_info *out)
 {
-    *out = dma->info;
+    *out = (struct dma_info) { .maps = dma->map.n_maps,
+                               .shared = dma->map.n_shared,
+                               .files = dma->map.n_files,
+                               .bytes_direct = dma->bytes_direct,
+                               .bytes_message = dma->bytes_message };
+}
+
+void dma_set_log(struct dma *dma, struct dirty_log *log)
+{
+    dma->log = log;
 }
 
 /*
@@ -357,7 +191,7 @@ int dma_copy_mapped(int fd, enum dma_direction direction, uint64_t offset, uint8
     return n == (ssize_t)len ? 0 : -EFAULT;
 }
 
-static int copy_file(const struct file *file, enum dma_direction direction, uint64_t offset,
+static int copy_file(const struct iova_file *file, enum dma_direction direction, uint64_t offset,
                      uint8_t *buffer, uint64_t len)
 {
     if (file->mapped)
@@ -385,6 +219,13 @@ static int copy_file(const struct file *file, enum dma_direction direction, uint
     return 0;
 }
 
+/* Memory that a transfer has written, or is about to. */
+static void mark(struct dma *dma, const struct dma_transfer *t, uint64_t iova, uint64_t len)
+{
+    if (dma->log != NULL && t->direction == DMA_TO_GUEST)
+        dirty_log_mark(dma->log, iova, len);
+}
+
 static int send_message(struct dma *dma, struct dma_transfer *t, uint64_t iova, uint64_t len)
 {
     uint32_t max = dma->messenger.max_len(dma->messenger.opaque);
@@ -395,6 +236,7 @@ static int send_message(struct dma *dma, struct dma_transfer *t, uint64_t iova, 
         return -ENOTCONN;
     t->in_flight = len < max ? (uint32_t)len : max;
     t->tag = dma->next_tag++;
+    mark(dma, t, iova, t->in_flight);
     err = dma->messenger.send(dma->messenger.opaque, t->tag, iova, data, t->in_flight);
     if (err != 0)
         t->in_flight = 0;
@@ -411,7 +253,7 @@ static int do_piece(struct dma *dma, struct dma_transfer *t)
         t->direction == DMA_TO_GUEST ? VFIO_DMA_MAP_FLAG_WRITE : VFIO_DMA_MAP_FLAG_READ;
     uint64_t iova = t->iova + t->progress;
     uint64_t len = t->length - t->progress;
-    struct range *range = find_range(dma, iova);
+    struct iova_range *range = iova_find(&dma->map, iova);
     uint64_t left;
     int err;
 
@@ -425,9 +267,10 @@ static int do_piece(struct dma *dma, struct dma_transfer *t)
         return t->way == DMA_DIRECT ? -ENXIO : send_message(dma, t, iova, len);
     err = copy_file(range->file, t->direction, range->offset + (iova - range->iova),
                     t->buffer + t->progress, len);
+    mark(dma, t, iova, len); /* it may have been written in part */
     if (err == 0) {
         t->progress += len;
-        dma->info.bytes_direct += len;
+        dma->bytes_direct += len;
     }
     return err;
 }
@@ -464,8 +307,13 @@ static void run(struct dma *dma)
     dma->running = true;
     while (dma->first != NULL && dma->first->in_flight == 0) {
         struct dma_transfer *t = dma->first;
-        int err = t->progress < t->length ? do_piece(dma, t) : 0;
+        int err = 0;
 
+        if (t->progress < t->length) {
+            if (dma->paused)
+                break;
+            err = do_piece(dma, t);
+        }
         if (err == 0 && t->progress < t->length)
             continue;
         remove_transfer(dma, t);
@@ -501,9 +349,31 @@ void dma_cancel_all(struct dma *dma)
     cancel_where(dma, true, 0, 0);
 }
 
+void dma_pause(struct dma *dma)
+{
+    dma->paused = true;
+}
+
+void dma_abandon(struct dma *dma)
+{
+    if (dma->first != NULL)
+        dma->first->in_flight = 0;
+}
+
+void dma_resume(struct dma *dma)
+{
+    dma->paused = false;
+    run(dma);
+}
+
+bool dma_in_flight(const struct dma *dma)
+{
+    return dma->first != NULL && dma->first->in_flight > 0;
+}
+
 bool dma_awaits(const struct dma *dma, uint32_t tag)
 {
-    return dma->first != NULL && dma->first->in_flight > 0 && dma->first->tag == tag;
+    return dma_in_flight(dma) && dma->first->tag == tag;
 }
 
 void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *data, uint32_t len)
@@ -518,9 +388,11 @@ void dma_message_done(struct dma *dma, uint32_t tag, int err, const uint8_t *dat
         else
             err = -EPROTO;
     }
+    /* Again: the log may have been read between the message and its execution. */
+    mark(dma, t, t->iova + t->progress, t->in_flight);
     if (err == 0) {
         t->progress += t->in_flight;
-        dma->info.bytes_message += t->in_flight;
+        dma->bytes_message += t->in_flight;
     }
     t->in_flight = 0;
     if (err != 0) {

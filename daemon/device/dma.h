@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct dirty_log;
 struct dma;
 
 /* dma_map: the range is mapped, and reached by message although an fd came with it. */
@@ -64,6 +65,15 @@ struct dma_transfer {
     uint64_t progress;
     uint32_t in_flight; /* bytes of the message under way, 0 without one */
     uint32_t tag;       /* of that message */
+};
+
+/* A range as another process gets it. */
+struct dma_range {
+    uint64_t iova;
+    uint64_t size;
+    uint64_t offset; /* in the file */
+    uint32_t flags;  /* VFIO_DMA_MAP_FLAG_* */
+    int32_t file;    /* index in the list of files; -1: reached by message */
 };
 
 /* Numbers for status and tests. */
@@ -134,6 +144,40 @@ bool dma_awaits(const struct dma *dma, uint32_t tag);
 
 /* The start of the nth range, counted from 0 in order of address. -ENOENT without one. */
 int dma_nth_range(struct dma *dma, unsigned n, uint64_t *iova, uint64_t *size, bool *shared);
+
+/*
+ * Writes the whole map to two arrays, which the caller frees: its ranges in order of address, and
+ * the files behind them, which stay the dma's. Returns 0 or -ENOMEM.
+ */
+int dma_export(struct dma *dma, struct dma_range **ranges, unsigned *n_ranges, int **files,
+               unsigned *n_files);
+
+/*
+ * Makes the map, which is empty, of what dma_export wrote. Files that are taken are set to -1, also
+ * on failure; the others stay the caller's. Returns 0; -EEXIST when the map is not empty, or ranges
+ * overlap; -EINVAL for a range that wraps or names no file, or a file that is not in memory; and
+ * the errors of dma_map. The map is empty on failure.
+ */
+int dma_import(struct dma *dma, const struct dma_range *ranges, unsigned n, int *files,
+               unsigned n_files);
+
+/*
+ * Pages that transfers write are marked in the log from now on; NULL: nowhere. The log stays the
+ * caller's. A write by message is marked when it is sent and when it is answered: the client may
+ * execute it at any moment between.
+ */
+void dma_set_log(struct dma *dma, struct dirty_log *log);
+
+/*
+ * No piece of a transfer is begun until dma_resume; the message that is under way may still be
+ * answered. dma_abandon forgets that message: its answer is ignored, and dma_resume sends it anew.
+ */
+void dma_pause(struct dma *dma);
+void dma_abandon(struct dma *dma);
+void dma_resume(struct dma *dma);
+
+/* Whether a message is under way. */
+bool dma_in_flight(const struct dma *dma);
 
 void dma_get_info(const struct dma *dma, struct dma_info *out);
 

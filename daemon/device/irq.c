@@ -24,14 +24,16 @@ struct irq {
     bool msi_enabled;
     uint32_t msi_masked;
 
-    /* The client's; -1 where there is none. */
-    int intx;
-    int intx_mask;   /* written when the line masks itself */
-    int intx_unmask; /* read: KVM's resample */
-    int msi[IRQ_MSI_MAX];
-    int err;
-    int req;
+    struct irq_fds fds; /* the client's */
+    bool stopped;
 };
+
+static void forget_fds(struct irq_fds *fds)
+{
+    fds->intx = fds->intx_mask = fds->intx_unmask = fds->err = fds->req = -1;
+    for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
+        fds->msi[i] = -1;
+}
 
 int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out)
 {
@@ -48,9 +50,7 @@ int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out)
     irq->state = state;
     irq->msi_vectors = msi_vectors <= IRQ_MSI_MAX ? msi_vectors : IRQ_MSI_MAX;
     irq->d0 = true;
-    irq->intx = irq->intx_mask = irq->intx_unmask = irq->err = irq->req = -1;
-    for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
-        irq->msi[i] = -1;
+    forget_fds(&irq->fds);
     *out = irq;
     return 0;
 }
@@ -64,13 +64,13 @@ static void set_fd(int *slot, int fd)
 
 static void close_fds(struct irq *irq)
 {
-    set_fd(&irq->intx, -1);
-    set_fd(&irq->intx_mask, -1);
-    set_fd(&irq->intx_unmask, -1);
-    set_fd(&irq->err, -1);
-    set_fd(&irq->req, -1);
+    set_fd(&irq->fds.intx, -1);
+    set_fd(&irq->fds.intx_mask, -1);
+    set_fd(&irq->fds.intx_unmask, -1);
+    set_fd(&irq->fds.err, -1);
+    set_fd(&irq->fds.req, -1);
     for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
-        set_fd(&irq->msi[i], -1);
+        set_fd(&irq->fds.msi[i], -1);
 }
 
 void irq_free(struct irq *irq)
@@ -137,7 +137,7 @@ static unsigned msi_assigned(const struct irq *irq)
 {
     unsigned n = irq->msi_vectors;
 
-    while (n > 0 && irq->msi[n - 1] < 0)
+    while (n > 0 && irq->fds.msi[n - 1] < 0)
         n--;
     return n;
 }
@@ -151,17 +151,19 @@ static enum irq_delivery signal_intx(struct irq *irq)
 {
     struct irq_state *state = irq->state;
 
+    if (irq->stopped)
+        return IRQ_PENDING_STOPPED;
     if (!irq->d0)
         return IRQ_PENDING_POWER;
     if (irq->intx_disabled || irq_msi_in_use(irq))
         return IRQ_PENDING_DISABLED;
     if (state->intx_masked)
         return IRQ_PENDING_MASKED;
-    if (irq->intx < 0 || notifier_signal(irq->notifier, irq->intx) != 0)
+    if (irq->fds.intx < 0 || notifier_signal(irq->notifier, irq->fds.intx) != 0)
         return IRQ_PENDING_NO_EVENTFD;
     state->intx_pending = 0;
-    if (irq->intx_mask >= 0)
-        notifier_signal(irq->notifier, irq->intx_mask);
+    if (irq->fds.intx_mask >= 0)
+        notifier_signal(irq->notifier, irq->fds.intx_mask);
     return IRQ_DELIVERED_EVENTFD;
 }
 
@@ -185,11 +187,13 @@ static enum irq_delivery signal_msi(struct irq *irq, unsigned vector)
     uint32_t bit = 1u << vector;
 
     state->msi_pending |= bit;
+    if (irq->stopped)
+        return IRQ_PENDING_STOPPED;
     if (!irq->d0)
         return IRQ_PENDING_POWER;
     if ((irq->msi_masked & bit) != 0)
         return IRQ_PENDING_DISABLED;
-    if (irq->msi[vector] < 0 || notifier_signal(irq->notifier, irq->msi[vector]) != 0)
+    if (irq->fds.msi[vector] < 0 || notifier_signal(irq->notifier, irq->fds.msi[vector]) != 0)
         return IRQ_PENDING_NO_EVENTFD;
     state->msi_pending &= ~bit;
     return IRQ_DELIVERED_EVENTFD;
@@ -208,15 +212,24 @@ static void retry_msi(struct irq *irq)
     }
 }
 
+static enum irq_delivery signal_single(struct irq *irq, int fd)
+{
+    if (irq->stopped)
+        return IRQ_PENDING_STOPPED;
+    if (fd < 0 || notifier_signal(irq->notifier, fd) != 0)
+        return IRQ_PENDING_NO_EVENTFD;
+    return IRQ_DELIVERED_EVENTFD;
+}
+
 /* ERR or REQ. */
 static enum irq_delivery trigger_single(struct irq *irq, uint32_t index, bool anew)
 {
     bool is_err = index == VFIO_PCI_ERR_IRQ_INDEX;
     uint8_t *pending = is_err ? &irq->state->err_pending : &irq->state->req_pending;
-    int fd = is_err ? irq->err : irq->req;
+    enum irq_delivery how = signal_single(irq, is_err ? irq->fds.err : irq->fds.req);
 
-    *pending = fd < 0 || notifier_signal(irq->notifier, fd) != 0;
-    return tell(irq, index, 0, *pending ? IRQ_PENDING_NO_EVENTFD : IRQ_DELIVERED_EVENTFD, anew);
+    *pending = how != IRQ_DELIVERED_EVENTFD;
+    return tell(irq, index, 0, how, anew);
 }
 
 static enum irq_delivery update_msi(struct irq *irq, uint32_t events)
@@ -301,6 +314,58 @@ void irq_reset(struct irq *irq)
     *irq->state = (struct irq_state) { .intx_masked = masked };
 }
 
+void irq_stop(struct irq *irq)
+{
+    irq->stopped = true;
+}
+
+void irq_start(struct irq *irq)
+{
+    struct irq_state *state = irq->state;
+
+    irq->stopped = false;
+    if (irq_level(irq) && state->intx_pending)
+        trigger_intx(irq, false);
+    retry_msi(irq);
+    if (state->err_pending)
+        trigger_single(irq, VFIO_PCI_ERR_IRQ_INDEX, false);
+    if (state->req_pending)
+        trigger_single(irq, VFIO_PCI_REQ_IRQ_INDEX, false);
+}
+
+void irq_load(struct irq *irq, const struct irq_state *state)
+{
+    uint8_t masked = irq->state->intx_masked;
+
+    *irq->state = *state;
+    irq->state->intx_masked = masked;
+}
+
+void irq_get_fds(const struct irq *irq, struct irq_fds *out)
+{
+    *out = irq->fds;
+}
+
+static bool may_take(int fd)
+{
+    return fd < 0 || notifier_accepts(fd);
+}
+
+int irq_take_fds(struct irq *irq, struct irq_fds *fds)
+{
+    bool good = may_take(fds->intx) && may_take(fds->intx_mask) && may_take(fds->intx_unmask) &&
+                may_take(fds->err) && may_take(fds->req);
+
+    for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
+        good = good && may_take(fds->msi[i]) && (fds->msi[i] < 0 || i < irq->msi_vectors);
+    if (!good)
+        return -EINVAL;
+    close_fds(irq);
+    irq->fds = *fds;
+    forget_fds(fds);
+    return 0;
+}
+
 void irq_drop_client(struct irq *irq)
 {
     close_fds(irq);
@@ -311,7 +376,7 @@ void irq_drop_client(struct irq *irq)
 
 int irq_unmask_fd(const struct irq *irq)
 {
-    return irq->intx_unmask;
+    return irq->fds.intx_unmask;
 }
 
 static void unmask(struct irq *irq)
@@ -326,8 +391,8 @@ void irq_resample(struct irq *irq)
     struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
 
     /* Without waiting whatever mode the client left the file in, or another reader was faster. */
-    if (irq->intx_unmask >= 0 &&
-        preadv2(irq->intx_unmask, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count))
+    if (irq->fds.intx_unmask >= 0 &&
+        preadv2(irq->fds.intx_unmask, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count))
         unmask(irq);
 }
 
@@ -336,13 +401,13 @@ static int *trigger_slot(struct irq *irq, uint32_t index, uint32_t vector)
 {
     switch (index) {
     case VFIO_PCI_INTX_IRQ_INDEX:
-        return &irq->intx;
+        return &irq->fds.intx;
     case VFIO_PCI_MSI_IRQ_INDEX:
-        return &irq->msi[vector];
+        return &irq->fds.msi[vector];
     case VFIO_PCI_ERR_IRQ_INDEX:
-        return &irq->err;
+        return &irq->fds.err;
     default:
-        return &irq->req;
+        return &irq->fds.req;
     }
 }
 
@@ -386,9 +451,9 @@ static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32
         if (action == VFIO_IRQ_SET_ACTION_TRIGGER)
             set_fd(trigger_slot(irq, index, start + i), fd);
         else if (action == VFIO_IRQ_SET_ACTION_MASK)
-            set_fd(&irq->intx_mask, fd);
+            set_fd(&irq->fds.intx_mask, fd);
         else
-            set_fd(&irq->intx_unmask, fd);
+            set_fd(&irq->fds.intx_unmask, fd);
         if (fd >= 0)
             fds[i] = -1;
     }
@@ -431,8 +496,8 @@ static void disable_index(struct irq *irq, uint32_t index)
     if (index == VFIO_PCI_MSI_IRQ_INDEX && !irq->msi_enabled)
         irq->state->msi_pending = 0;
     if (index == VFIO_PCI_INTX_IRQ_INDEX) {
-        set_fd(&irq->intx_mask, -1);
-        set_fd(&irq->intx_unmask, -1);
+        set_fd(&irq->fds.intx_mask, -1);
+        set_fd(&irq->fds.intx_unmask, -1);
         irq->state->intx_masked = 0;
     }
 }

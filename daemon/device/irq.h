@@ -41,7 +41,18 @@ enum irq_delivery {
     IRQ_PENDING_MASKED,     /* by the client's MASK */
     IRQ_PENDING_DISABLED,   /* by IRQ_ENABLE, by INTx Disable or by MSI's mask bits */
     IRQ_PENDING_POWER,      /* not in D0 */
+    IRQ_PENDING_STOPPED,    /* the device is stopped: it goes out when it runs again */
     IRQ_ALREADY_ASSERTED,   /* the line was high before: one interrupt for both */
+};
+
+/* What the client gave, for another process; -1 where there is none. */
+struct irq_fds {
+    int intx;
+    int intx_mask;
+    int intx_unmask;
+    int err;
+    int req;
+    int msi[IRQ_MSI_MAX];
 };
 
 struct irq;
@@ -69,6 +80,28 @@ int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *f
  */
 int irq_set(struct irq *irq, uint32_t flags, uint32_t index, uint32_t start, uint32_t count,
             const uint8_t *bools, int *fds, unsigned nfds);
+
+/* The eventfds that there are; they stay the irq's. */
+void irq_get_fds(const struct irq *irq, struct irq_fds *out);
+
+/*
+ * Takes eventfds in place of those there are, which are closed, and sets the slots to -1. Nothing
+ * is triggered by this. Returns 0, or -EINVAL when one is no eventfd, or is for a vector that the
+ * device does not have: nothing is taken then.
+ */
+int irq_take_fds(struct irq *irq, struct irq_fds *fds);
+
+/*
+ * Nothing is triggered until irq_start: what is raised meanwhile is pending, and so goes out then.
+ * What has gone out before is not triggered again by these.
+ */
+void irq_stop(struct irq *irq);
+void irq_start(struct irq *irq);
+
+/*
+ * Puts *state in the place of ours, but for the client's mask. The irq is stopped.
+ */
+void irq_load(struct irq *irq, const struct irq_state *state);
 
 /* Closes all eventfds and forgets the client's mask; what is pending stays pending. */
 void irq_drop_client(struct irq *irq);

@@ -464,11 +464,27 @@ void pci_read(const struct pci *pci, size_t offset, void *data, size_t len, bool
         overlay(offset, data, len, pci->msi_mask + sizeof(uint32_t), msi_pending);
 }
 
-static uint16_t power_state(const struct pci *pci)
+static uint16_t power_state_in(const struct pci *pci, const struct pci_state *state)
 {
     if (pci->pm == 0)
         return 0;
-    return get16(pci->state->config + pci->pm + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK;
+    return get16(state->config + pci->pm + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK;
+}
+
+static uint16_t power_state(const struct pci *pci)
+{
+    return power_state_in(pci, pci->state);
+}
+
+bool pci_could_be(const struct pci *pci, const struct pci_state *state)
+{
+    uint16_t power = power_state_in(pci, state);
+
+    for (size_t i = 0; i < sizeof(state->config); i++) {
+        if (((state->config[i] ^ pci->initial[i]) & ~pci->writable[i]) != 0)
+            return false;
+    }
+    return power == 0 || power == PCI_PM_CTRL_STATE_MASK;
 }
 
 /* States other than D0 and D3hot do not exist here: a write of one leaves the state as it was. */

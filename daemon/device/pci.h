@@ -64,6 +64,12 @@ unsigned pci_write(struct pci *pci, size_t offset, const void *data, size_t len)
 /* Back to the values after power-on. */
 void pci_reset(struct pci *pci);
 
+/*
+ * Whether *state could have come about here: it is the state after power-on but for what may be
+ * written, and in a power state that there is.
+ */
+bool pci_could_be(const struct pci *pci, const struct pci_state *state);
+
 bool pci_bus_master(const struct pci *pci);
 bool pci_intx_disabled(const struct pci *pci);
 bool pci_in_d0(const struct pci *pci);

@@ -130,6 +130,11 @@ void self_test_free(struct self_test *test)
     free(test);
 }
 
+bool self_test_runs(const struct self_test *test)
+{
+    return test->step != STEP_IDLE;
+}
+
 void self_test_run(struct self_test *test, uint32_t seed)
 {
     if (test->step != STEP_IDLE)

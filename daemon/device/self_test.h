@@ -8,6 +8,7 @@
 #ifndef VFIO_USERD_SELF_TEST_H
 #define VFIO_USERD_SELF_TEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dma.h"
@@ -17,6 +18,9 @@ struct self_test;
 /* dma outlives the test. Returns 0 or -ENOMEM. */
 int self_test_new(struct dma *dma, struct self_test **out);
 void self_test_free(struct self_test *test);
+
+/* Whether a run is under way. */
+bool self_test_runs(const struct self_test *test);
 
 /*
  * Starts a run with other bytes for another seed; nothing while the last one still runs. A run

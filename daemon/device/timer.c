@@ -18,6 +18,7 @@
 struct engine {
     struct dma_transfer transfer;
     struct timer *timer;
+    uint32_t before; /* bytes that were done before this transfer, by another process */
     bool running;
     bool forbidden; /* it is being cancelled because it may not run */
 };
@@ -28,6 +29,7 @@ struct timer {
     struct engine engine;
     struct self_test *test; /* NULL without dma_on_irq */
     bool stopping;          /* a transfer that ends now has no consequences for the registers */
+    bool stopped;
 };
 
 static int64_t now(const struct timer *t)
@@ -37,7 +39,7 @@ static int64_t now(const struct timer *t)
 
 static void wake_at_deadline(const struct timer *t)
 {
-    t->parts.host.wake_at(t->parts.host.opaque, t->state->deadline);
+    t->parts.host.wake_at(t->parts.host.opaque, t->stopped ? 0 : t->state->deadline);
 }
 
 static void update_irq(struct timer *t, uint32_t events)
@@ -70,7 +72,7 @@ void timer_wake(struct timer *t)
     struct timer_state *state = t->state;
     int64_t time = now(t);
 
-    if (state->deadline == 0)
+    if (state->deadline == 0 || t->stopped)
         return;
     if (time >= state->deadline) {
         state->deadline = 0;
@@ -133,6 +135,25 @@ static int engine_check(const struct timer *t, uint32_t command)
     return t->parts.may_dma(t->parts.host.opaque) ? 0 : -ENODEV;
 }
 
+/* Starts the transfer that the state speaks of, behind what is done of it. */
+static void engine_run(struct timer *t)
+{
+    const struct timer_state *state = t->state;
+    uint32_t done = state->engine_progress;
+
+    t->engine.running = true;
+    t->engine.before = done;
+    t->engine.transfer = (struct dma_transfer) {
+        .direction = state->dma_command == DMA_CMD_READ ? DMA_FROM_GUEST : DMA_TO_GUEST,
+        .way = DMA_ANY,
+        .iova = state->engine_iova + done,
+        .buffer = t->parts.bar1 + state->engine_offset + done,
+        .length = state->engine_length - done,
+        .done = engine_done,
+    };
+    dma_start(t->parts.dma, &t->engine.transfer);
+}
+
 static void engine_start(struct timer *t, uint32_t command)
 {
     struct timer_state *state = t->state;
@@ -144,16 +165,22 @@ static void engine_start(struct timer *t, uint32_t command)
         return;
     }
     state->dma_control = DMA_BUSY;
-    t->engine.running = true;
-    t->engine.transfer = (struct dma_transfer) {
-        .direction = command == DMA_CMD_READ ? DMA_FROM_GUEST : DMA_TO_GUEST,
-        .way = DMA_ANY,
-        .iova = state->dma_iova,
-        .buffer = t->parts.bar1 + state->dma_offset,
-        .length = state->dma_length,
-        .done = engine_done,
-    };
-    dma_start(t->parts.dma, &t->engine.transfer);
+    state->engine_iova = state->dma_iova;
+    state->engine_offset = state->dma_offset;
+    state->engine_length = state->dma_length;
+    state->engine_progress = 0;
+    engine_run(t);
+}
+
+/* Goes on where another process, or the same before it was stopped, has left off. */
+static void engine_continue(struct timer *t)
+{
+    if (t->state->dma_control != DMA_BUSY || t->engine.running)
+        return;
+    if (t->parts.may_dma(t->parts.host.opaque))
+        engine_run(t);
+    else
+        engine_finish(t, -ENODEV);
 }
 
 /*
@@ -474,6 +501,80 @@ void timer_free(struct timer *t)
     stop_transfers(t);
     self_test_free(t->test);
     free(t);
+}
+
+void timer_stop(struct timer *t)
+{
+    struct timer_state *state = t->state;
+
+    t->stopped = true;
+    wake_at_deadline(t);
+    dma_pause(t->parts.dma);
+    dma_abandon(t->parts.dma);
+    if (t->engine.running)
+        state->engine_progress = t->engine.before + (uint32_t)t->engine.transfer.progress;
+    state->self_test = t->test != NULL && self_test_runs(t->test);
+}
+
+void timer_start(struct timer *t)
+{
+    /* One of our own goes on with its transfer. */
+    bool tests = t->state->self_test != 0 && t->test != NULL && !self_test_runs(t->test);
+
+    t->stopped = false;
+    t->state->self_test = 0;
+    dma_resume(t->parts.dma);
+    engine_continue(t);
+    if (tests)
+        self_test_run(t->test, (uint32_t)(now(t) / 1000));
+    timer_wake(t);
+    wake_at_deadline(t);
+}
+
+static bool is_dma_control(uint32_t value)
+{
+    return value == DMA_IDLE || value == DMA_BUSY ||
+           (value > DMA_FAILED && value < DMA_FAILED + 4096);
+}
+
+static bool is_engine(const struct timer *t, const struct timer_state *state)
+{
+    return state->engine_offset <= t->parts.bar1_size &&
+           state->engine_length <= t->parts.bar1_size - state->engine_offset &&
+           state->engine_progress <= state->engine_length &&
+           (state->engine_length == 0 ||
+            state->engine_length - 1 <= UINT64_MAX - state->engine_iova);
+}
+
+const char *timer_bad_field(const struct timer *t, const struct timer_state *state, uint32_t active)
+{
+    if ((state->irq_status & ~(TIMER_IRQ_TIMER | TIMER_IRQ_SOFTWARE | TIMER_IRQ_DMA)) != 0)
+        return "irq_status";
+    if ((state->irq_status & state->irq_enable) != active)
+        return "irq_enable";
+    if (!is_dma_control(state->dma_control))
+        return "dma_control";
+    if (state->dma_control == DMA_BUSY && state->dma_command != DMA_CMD_READ &&
+        state->dma_command != DMA_CMD_WRITE)
+        return "dma_command";
+    if (!is_engine(t, state))
+        return "engine_length";
+    if (state->staged_mask >= 1u << TIMER_WIDE_REGS)
+        return "staged_mask";
+    if (state->latched_mask >= 1u << TIMER_WIDE_REGS)
+        return "latched_mask";
+    return state->self_test <= 1 ? NULL : "self_test";
+}
+
+void timer_load(struct timer *t, const struct timer_state *state)
+{
+    stop_transfers(t);
+    *t->state = *state;
+}
+
+void timer_move_bar1(struct timer *t, uint8_t *bar1)
+{
+    t->parts.bar1 = bar1;
 }
 
 void timer_reset(struct timer *t)

@@ -34,18 +34,23 @@ struct timer_state {
     uint64_t dma_iova;
     uint64_t dma_offset;
     uint32_t dma_length;
-    uint32_t dma_control; /* as read; 1: to be started anew where no transfer is under way */
+    uint32_t dma_control; /* as read; 1: a transfer is under way, or to be gone on with */
     uint32_t irq_status;
     uint32_t irq_enable;
     uint32_t doorbell;
     uint32_t doorbell_count;
     uint32_t doorbell_trapped;
-    uint32_t dma_command;              /* what was written to DMA_CONTROL */
+    uint32_t dma_command;   /* what was written to DMA_CONTROL */
+    uint64_t engine_iova;   /* of the transfer that was started last: the registers */
+    uint64_t engine_offset; /* may have been written since */
+    uint32_t engine_length;
+    uint32_t engine_progress;          /* bytes done, kept when the device is stopped */
     uint64_t staged[TIMER_WIDE_REGS];  /* of 64-bit registers whose last byte is not written yet */
     uint64_t latched[TIMER_WIDE_REGS]; /* of those whose first bytes were read: what the rest is */
     uint16_t staged_mask;              /* a bit for each that has something staged */
     uint16_t latched_mask;             /* and latched */
-    uint32_t reserved;
+    uint8_t self_test;                 /* 1: begun and not ended, kept when the device is stopped */
+    uint8_t reserved[3];
 };
 
 /* The world outside. */
@@ -88,6 +93,28 @@ void timer_stop_dma(struct timer *t);
 
 /* Fires what is due, and asks to be woken for what is not. */
 void timer_wake(struct timer *t);
+
+/*
+ * The device stops: no deadline fires and no DMA is begun until timer_start, which fires what has
+ * become due, and goes on with the transfer and the self-test that the state speaks of. DMA that
+ * waits for an answer is forgotten, and asked for again then. A device that is stopped must have no
+ * DMA started.
+ */
+void timer_stop(struct timer *t);
+void timer_start(struct timer *t);
+
+/*
+ * The name of the first field of a state that could not be one of this device, or NULL: "deadline",
+ * say. active: the interrupt sources that the irq holds for active then.
+ */
+const char *timer_bad_field(const struct timer *t, const struct timer_state *state,
+                            uint32_t active);
+
+/* Puts *state in the place of ours; transfers of ours are dropped. The timer is stopped. */
+void timer_load(struct timer *t, const struct timer_state *state);
+
+/* BAR1's bytes are elsewhere from now on. The timer is stopped, and no transfer is under way. */
+void timer_move_bar1(struct timer *t, uint8_t *bar1);
 
 /* Sets SOFTWARE in IRQ_STATUS. */
 enum irq_delivery timer_raise_software(struct timer *t);
