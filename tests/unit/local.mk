@@ -254,3 +254,17 @@ tests_unit_test_varlink_raw_SOURCES = tests/unit/test_varlink_raw.c
 tests_unit_test_varlink_raw_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_varlink_raw_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_varlink_raw_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_dirty_log
+TESTS += tests/unit/test_dirty_log
+tests_unit_test_dirty_log_SOURCES = tests/unit/test_dirty_log.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_dirty_log_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dirty_log_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_dirty_log_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device_stop
+TESTS += tests/unit/test_device_stop
+tests_unit_test_device_stop_SOURCES = tests/unit/test_device_stop.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_stop_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_stop_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_stop_LDADD = $(TEST_LIBS)
