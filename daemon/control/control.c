@@ -30,8 +30,8 @@ struct connection {
     bool ended;     /* the peer sends no more */
     bool monitors;  /* has events, and calls no more */
     uint64_t lost;  /* events that a monitor has not got */
-    bool upgrading; /* when its reply is sent, the socket is the capture's */
-    uint32_t snaplen;
+    bool upgrading; /* when its reply is sent, the socket is the taker's */
+    struct method_taker taker;
 };
 
 struct control {
@@ -113,11 +113,11 @@ static bool has_call(const struct connection *c)
  * Sending
  */
 
-/* Makes the capture the socket's owner. c is gone then. */
+/* Makes the taker the socket's owner. c is gone then. */
 static void hand_over(struct connection *c)
 {
     const struct control_host *host = &c->control->host;
-    uint32_t snaplen = c->snaplen;
+    struct method_taker taker = c->taker;
     pid_t pid = c->peer.pid;
     int fd;
     int err;
@@ -127,9 +127,10 @@ static void hand_over(struct connection *c)
     fd = varlink_take_fd(c->varlink);
     c->varlink = NULL;
     drop_connection(c);
-    err = host->capture(host->opaque, fd, snaplen);
+    err = taker.take(host->opaque, fd, taker.argument);
     if (err != 0)
-        log_warning("control", "the capture for pid %d cannot begin: %s", (int)pid, strerror(-err));
+        log_warning("control", "%s for pid %d cannot begin: %s", taker.what, (int)pid,
+                    strerror(-err));
 }
 
 /* What the connection waits for; c may be gone after this. */
@@ -215,9 +216,9 @@ static void follow_up(struct connection *c, const struct methods_answer *answer)
         c->monitors = true;
         c->control->n_monitors++;
         break;
-    case METHOD_THEN_CAPTURE:
+    case METHOD_THEN_HAND_OVER:
         c->upgrading = true;
-        c->snaplen = answer->snaplen;
+        c->taker = answer->taker;
         break;
     case METHOD_THEN_NOTHING:
     case METHOD_THEN_QUIT:

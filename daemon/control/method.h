@@ -34,8 +34,18 @@ enum method_form {
 enum method_then {
     METHOD_THEN_NOTHING,
     METHOD_THEN_MONITOR,
-    METHOD_THEN_CAPTURE,
+    METHOD_THEN_HAND_OVER,
     METHOD_THEN_QUIT,
+};
+
+/*
+ * Who gets the connection of a call with "upgrade" when its reply is on its way. take owns fd from
+ * then on, also on failure (-errno), and is called with control_host's opaque.
+ */
+struct method_taker {
+    int (*take)(void *opaque, int fd, uint32_t argument);
+    uint32_t argument;
+    const char *what; /* it is: "the capture" */
 };
 
 /* What a method makes. */
@@ -43,7 +53,7 @@ struct method_outcome {
     const char *error;              /* its full name; NULL: success */
     struct json_object *parameters; /* of the result or the error: an object, to be filled in */
     enum method_then then;          /* on success */
-    uint32_t snaplen;               /* METHOD_THEN_CAPTURE */
+    struct method_taker taker;      /* METHOD_THEN_HAND_OVER */
 };
 
 /* parameters has been checked: known names, their types, none missing that is not optional. */

@@ -294,5 +294,5 @@ void methods_call(const struct control_host *host, bool owner, struct json_objec
     out->reply = reply;
     out->failed = outcome.error != NULL;
     out->then = outcome.then;
-    out->snaplen = outcome.snaplen;
+    out->taker = outcome.taker;
 }

@@ -22,7 +22,7 @@ struct methods_answer {
     const struct method *method; /* NULL: there is none such */
     bool denied;                 /* the caller has no right to call it */
     enum method_then then;
-    uint32_t snaplen;
+    struct method_taker taker; /* METHOD_THEN_HAND_OVER */
 };
 
 /*

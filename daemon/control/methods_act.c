@@ -111,7 +111,9 @@ void method_capture(const struct control_host *host, struct json_object *paramet
         out->error = METHOD_INTERFACE ".Busy";
         method_add_string(out->parameters, "reason", "a capture is under way");
     } else {
-        out->then = METHOD_THEN_CAPTURE;
-        out->snaplen = (uint32_t)snaplen;
+        out->then = METHOD_THEN_HAND_OVER;
+        out->taker = (struct method_taker) { .take = host->capture,
+                                             .argument = (uint32_t)snaplen,
+                                             .what = "the capture" };
     }
 }

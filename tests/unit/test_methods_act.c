@@ -99,8 +99,8 @@ static void expect_snaplen(struct daemon_parts *p, const char *text, uint32_t sn
 {
     struct methods_answer answer = parts_ask(p, true, text);
 
-    ck_assert_int_eq(answer.then, METHOD_THEN_CAPTURE);
-    ck_assert_uint_eq(answer.snaplen, snaplen);
+    ck_assert_int_eq(answer.then, METHOD_THEN_HAND_OVER);
+    ck_assert_uint_eq(answer.taker.argument, snaplen);
     json_object_put(answer.reply);
 }
 
