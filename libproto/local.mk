@@ -6,8 +6,9 @@ libproto_a_SOURCES = \
 	libproto/message.c libproto/message.h \
 	libproto/pcapng.c libproto/pcapng.h \
 	libproto/peer.c libproto/peer.h \
+	libproto/state_stream.c libproto/state_stream.h \
 	libproto/stream.c libproto/stream.h \
 	libproto/varlink.c libproto/varlink.h \
 	libproto/version.c libproto/version.h \
 	libproto/vfio_user.h libproto/wire.h
-libproto_a_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
+libproto_a_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS) $(ZLIB_CFLAGS)
