@@ -30,6 +30,10 @@ libdaemon_a_SOURCES = \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
+	daemon/migrate/content.c daemon/migrate/content.h \
+	daemon/migrate/loading.c daemon/migrate/loading.h \
+	daemon/migrate/migration.c daemon/migrate/migration.h \
+	daemon/migrate/saving.c daemon/migrate/saving.h \
 	daemon/reload.c daemon/reload.h \
 	daemon/service/datagram.c daemon/service/datagram.h \
 	daemon/stats.c daemon/stats.h \
@@ -46,7 +50,7 @@ libdaemon_a_SOURCES = \
 	daemon/watch.c daemon/watch.h
 libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)
 
-DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS)
+DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(ZLIB_LIBS)
 
 bin_PROGRAMS += vfio-userd
 vfio_userd_SOURCES = daemon/main.c

@@ -118,6 +118,30 @@ struct vfio_user_mig_data {
     uint32_t size;
 };
 
+/*
+ * Sections "VFIO_DEVICE_FEATURE_MIGRATION" and "VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE": what older
+ * kernel headers lack.
+ */
+#define VFIO_USER_MIGRATION_PRE_COPY    (1u << 2)
+#define VFIO_USER_DEVICE_STATE_PRE_COPY 6u
+
+/*
+ * Section "VFIO_DEVICE_FEATURE_DMA_LOGGING_START": followed by num_ranges times
+ * struct vfio_device_feature_dma_logging_range. The kernel's structure has a pointer to these.
+ */
+struct vfio_user_dma_logging_control {
+    uint64_t page_size;
+    uint32_t num_ranges;
+    uint32_t reserved;
+};
+
+/* Section "VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT": followed, in the reply, by the bitmap. */
+struct vfio_user_dma_logging_report {
+    uint64_t iova;
+    uint64_t length;
+    uint64_t page_size;
+};
+
 /* Section "VFIO_USER_VERSION": what holds where a peer does not say otherwise. */
 #define VFIO_USER_DEFAULT_MAX_MSG_FDS        1u
 #define VFIO_USER_DEFAULT_MAX_DATA_XFER_SIZE 1048576u
@@ -133,6 +157,11 @@ _Static_assert(sizeof(struct vfio_irq_info) == 16, "DEVICE_GET_IRQ_INFO");
 _Static_assert(sizeof(struct vfio_irq_set) == 20, "DEVICE_SET_IRQS");
 _Static_assert(sizeof(struct vfio_user_region_access) == 16, "REGION_READ");
 _Static_assert(sizeof(struct vfio_user_dma_access) == 16, "DMA_READ");
+_Static_assert(sizeof(struct vfio_device_feature) == 8, "DEVICE_FEATURE");
+_Static_assert(sizeof(struct vfio_device_feature_mig_state) == 8, "MIG_DEVICE_STATE");
+_Static_assert(sizeof(struct vfio_user_dma_logging_control) == 16, "DMA_LOGGING_START");
+_Static_assert(sizeof(struct vfio_user_dma_logging_report) == 24, "DMA_LOGGING_REPORT");
+_Static_assert(sizeof(struct vfio_user_mig_data) == 8, "MIG_DATA_READ");
 _Static_assert(sizeof(struct vfio_user_write_single) == 24, "REGION_WRITE_MULTI");
 
 #endif

@@ -619,6 +619,11 @@ size_t device_config_size(const struct device *dev)
     return pci_config_size(dev->pci);
 }
 
+uint16_t device_cap_offset(const struct device *dev, unsigned i)
+{
+    return pci_cap_offset(dev->pci, i);
+}
+
 bool device_in_d0(const struct device *dev)
 {
     return pci_in_d0(dev->pci);

@@ -217,6 +217,9 @@ const struct device_description *device_description(const struct device *dev);
 /* Bytes of configuration space, as device_read would give them. */
 size_t device_config_size(const struct device *dev);
 
+/* Where in it capability i of the description is. */
+uint16_t device_cap_offset(const struct device *dev, unsigned i);
+
 bool device_in_d0(const struct device *dev);
 bool device_bus_master(const struct device *dev);
 

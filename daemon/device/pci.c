@@ -33,6 +33,7 @@ struct pci {
     bool flr;
     bool msi_maskable;
     uint16_t msi_mask; /* offset of MSI's Mask Bits, 0 without */
+    uint16_t cap_at[DESCRIPTION_MAX_CAPS];
     uint8_t initial[PCI_SPACE_EXP_SIZE];
     uint8_t writable[PCI_SPACE_EXP_SIZE];        /* 1: takes the bit written */
     uint8_t write_one_clear[PCI_SPACE_EXP_SIZE]; /* 1: writing 1 clears the bit */
@@ -335,10 +336,9 @@ static int layout_caps(struct pci *pci, const struct pci_description *d, struct 
 {
     size_t tail = PCI_CAPABILITY_LIST;
     uint16_t previous = 0;
+    uint16_t *at = pci->cap_at;
 
     /* Those with a place of their own first, so that the others go around them. */
-    uint16_t at[DESCRIPTION_MAX_CAPS];
-
     for (int fixed = 1; fixed >= 0; fixed--) {
         for (unsigned i = 0; i < d->n_caps; i++) {
             if ((d->caps[i].offset != 0) != (fixed == 1))
@@ -438,6 +438,11 @@ void pci_free(struct pci *pci)
 size_t pci_config_size(const struct pci *pci)
 {
     return pci->size;
+}
+
+uint16_t pci_cap_offset(const struct pci *pci, unsigned i)
+{
+    return pci->cap_at[i];
 }
 
 void pci_reset(struct pci *pci)

@@ -51,6 +51,9 @@ void pci_free(struct pci *pci);
 /* 256, or 4096 with a PCI Express or an extended capability. */
 size_t pci_config_size(const struct pci *pci);
 
+/* Where capability i of the description is. */
+uint16_t pci_cap_offset(const struct pci *pci, unsigned i);
+
 /*
  * Reads len bytes at offset; the range is inside the space. level is shown as Interrupt Status,
  * msi_pending, a bit a vector, as the Pending Bits of an MSI capability with masking.

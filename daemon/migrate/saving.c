@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "saving.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "content.h"
+#include "state_stream.h"
+
+#define PAGE 4096u
+
+/* A record that holds a piece of configuration space or BAR1 has these, and one byte at least. */
+#define PIECE_HEAD (STATE_HEADER_SIZE + STATE_PIECE_SIZE)
+#define PIECE_MIN  (PIECE_HEAD + 1)
+#define PIECE_MAX  (1u << 20)
+
+struct saving {
+    struct device *dev;
+    bool live;      /* the device runs */
+    bool from_copy; /* BAR1 has been copied as a whole: it is not looked at any more */
+    bool whole;     /* all of BAR1 is due, not only what is not alike on the other side */
+    bool done;
+    uint8_t *copy;     /* of BAR1: what the other side has, when it has read all that was latched */
+    uint64_t size;     /* of BAR1 */
+    uint8_t *touched;  /* a byte for each page: whether copy has ever held anything of it */
+    uint64_t at;       /* where the round over BAR1 is */
+    uint64_t data_end; /* up to here, from at on, the file has no hole */
+    uint64_t run;      /* latched and not yet sent */
+    uint64_t run_end;
+    bool begin_due;
+    bool state_due;
+    uint32_t config_at; /* sent up to here */
+    size_t config_size;
+    struct device_state state; /* when it was stopped */
+    struct state_sum sum;
+    uint64_t bytes;
+};
+
+/*
+ * What of BAR1 is due
+ */
+
+static uint64_t page_end(const struct saving *s, uint64_t page)
+{
+    return page + PAGE < s->size ? page + PAGE : s->size;
+}
+
+/* Holes of the file are not looked into: that would fill them. */
+static uint64_t find_data(struct saving *s, uint64_t at)
+{
+    int fd = device_bar1_fd(s->dev);
+    off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+    off_t hole;
+
+    if (data < 0) {
+        s->data_end = s->size;
+        return errno == ENXIO ? s->size : at;
+    }
+    hole = lseek(fd, data, SEEK_HOLE);
+    s->data_end = hole > data && (uint64_t)hole < s->size ? (uint64_t)hole : s->size;
+    return (uint64_t)data < s->size ? (uint64_t)data / PAGE * PAGE : s->size;
+}
+
+/* The first page from at on that can be due. A page that was sent may be a hole now. */
+static uint64_t next_candidate(struct saving *s, uint64_t at)
+{
+    uint64_t data;
+
+    if (s->whole || s->from_copy || at < s->data_end || at >= s->size)
+        return at;
+    data = find_data(s, at);
+    for (uint64_t page = at; page < data; page += PAGE) {
+        if (s->touched[page / PAGE]) {
+            s->data_end = page_end(s, page); /* what is behind is not known to be data */
+            return page;
+        }
+    }
+    return data;
+}
+
+static bool is_due(const struct saving *s, uint64_t page)
+{
+    static const uint8_t zeros[PAGE];
+    size_t len = page_end(s, page) - page;
+
+    if (s->whole)
+        return true;
+    return memcmp(s->copy + page, s->from_copy ? zeros : device_bar1(s->dev) + page, len) != 0;
+}
+
+/* Copies the page, so that what is sent is what is compared later. */
+static void latch(struct saving *s, uint64_t page)
+{
+    if (s->from_copy)
+        return;
+    memcpy(s->copy + page, device_bar1(s->dev) + page, page_end(s, page) - page);
+    s->touched[page / PAGE] = 1;
+}
+
+/* Whether there is something of BAR1 to send: a run of bytes, not much longer than wanted. */
+static bool find_run(struct saving *s, uint64_t wanted)
+{
+    if (s->run < s->run_end)
+        return true;
+    for (;;) {
+        s->at = next_candidate(s, s->at);
+        if (s->at >= s->size)
+            return false;
+        if (is_due(s, s->at))
+            break;
+        s->at = page_end(s, s->at);
+    }
+    s->run = s->at;
+    while (s->at < s->size && s->at - s->run < wanted &&
+           (s->whole || s->from_copy || s->at < s->data_end) && is_due(s, s->at)) {
+        latch(s, s->at);
+        s->at = page_end(s, s->at);
+    }
+    s->run_end = s->at;
+    return true;
+}
+
+/* A round begins; it leaves out what has not changed since it was sent. */
+static void begin_round(struct saving *s)
+{
+    s->at = 0;
+    s->data_end = 0;
+    s->whole = false;
+}
+
+/*
+ * Records
+ */
+
+/* A piece of the stream in the making. */
+struct reply {
+    uint8_t *out;
+    uint32_t size;
+    uint32_t used;
+    uint8_t *open; /* the last record, whose header is not written yet; NULL */
+    uint32_t type; /* of it */
+    uint32_t length;
+};
+
+static uint32_t room_in(const struct reply *r)
+{
+    return r->size - r->used;
+}
+
+static void close_record(struct saving *s, struct reply *r, uint32_t padding)
+{
+    if (r->open == NULL)
+        return;
+    memset(r->open + STATE_HEADER_SIZE + r->length, 0, padding);
+    state_record_seal(r->open, r->type, 0, r->length + padding, padding, &s->sum);
+    r->used += padding;
+    r->open = NULL;
+}
+
+/* Where the payload of a record goes that has room. */
+static uint8_t *open_record(struct saving *s, struct reply *r, uint32_t type, uint32_t length)
+{
+    close_record(s, r, 0);
+    r->open = r->out + r->used;
+    r->type = type;
+    r->length = length;
+    r->used += STATE_HEADER_SIZE + length;
+    return r->open + STATE_HEADER_SIZE;
+}
+
+/* The rest of the piece is too small for what comes next. */
+static bool pad(struct saving *s, struct reply *r)
+{
+    close_record(s, r, room_in(r) < STATE_MAX_PADDING ? room_in(r) : STATE_MAX_PADDING);
+    return false;
+}
+
+/* Adds as many of the bytes from offset on, up to end, as there is room for; returns the number. */
+static uint32_t put_piece(struct saving *s, struct reply *r, uint32_t type, const uint8_t *bytes,
+                          uint64_t offset, uint64_t end)
+{
+    uint64_t len = end - offset;
+    uint8_t *payload;
+
+    len = len < PIECE_MAX ? len : PIECE_MAX;
+    len = len < room_in(r) - PIECE_HEAD ? len : room_in(r) - PIECE_HEAD;
+    payload = open_record(s, r, type, (uint32_t)(STATE_PIECE_SIZE + len));
+    state_put(payload, offset, STATE_PIECE_SIZE);
+    memcpy(payload + STATE_PIECE_SIZE, bytes + offset, len);
+    return (uint32_t)len;
+}
+
+static bool put_begin(struct saving *s, struct reply *r)
+{
+    uint8_t payload[CONTENT_BEGIN_MAX];
+    int len = content_begin(s->dev, payload, sizeof(payload));
+
+    memcpy(open_record(s, r, STATE_BEGIN, (uint32_t)len), payload, (size_t)len);
+    s->begin_due = false;
+    return true;
+}
+
+/* Adds STATE, if it fits. */
+static bool put_state(struct saving *s, struct reply *r)
+{
+    uint8_t payload[CONTENT_STATE_MAX];
+    int len = content_state(&s->state, payload, sizeof(payload));
+
+    if (room_in(r) < STATE_HEADER_SIZE + (uint32_t)len)
+        return false;
+    memcpy(open_record(s, r, STATE_STATE, (uint32_t)len), payload, (size_t)len);
+    s->state_due = false;
+    return true;
+}
+
+static bool put_memory(struct saving *s, struct reply *r)
+{
+    if (room_in(r) < PIECE_MIN)
+        return pad(s, r);
+    s->run += put_piece(s, r, STATE_MEMORY, s->copy, s->run, s->run_end);
+    return true;
+}
+
+static bool put_end(struct saving *s, struct reply *r)
+{
+    if (room_in(r) < STATE_HEADER_SIZE + STATE_END_SIZE)
+        return pad(s, r);
+    close_record(s, r, 0);
+    state_record_end(r->out + r->used, &s->sum);
+    r->used += STATE_HEADER_SIZE + STATE_END_SIZE;
+    s->done = true;
+    return false;
+}
+
+/* Adds the next record. Returns false when the piece is complete. */
+static bool put_next(struct saving *s, struct reply *r)
+{
+    if (s->begin_due)
+        return put_begin(s, r);
+    /* What does not fit here goes behind what can be cut to fit. */
+    if (s->state_due && put_state(s, r))
+        return true;
+    if (!s->live && s->config_at < s->config_size && room_in(r) >= PIECE_MIN) {
+        s->config_at +=
+            put_piece(s, r, STATE_CONFIG, s->state.pci.config, s->config_at, s->config_size);
+        return true;
+    }
+    if (find_run(s, room_in(r)))
+        return put_memory(s, r);
+    if (!s->live)
+        return s->state_due || s->config_at < s->config_size ? pad(s, r) : put_end(s, r);
+    if (r->used > 0)
+        return false; /* the round is over */
+    begin_round(s);
+    return find_run(s, room_in(r)) && put_memory(s, r);
+}
+
+int saving_read(struct saving *s, uint8_t *out, uint32_t size)
+{
+    struct reply r = { .out = out, .size = size };
+
+    if (size == 0 || s->done)
+        return 0;
+    if (size < SAVING_MIN_READ)
+        return -EINVAL;
+    if (size > INT32_MAX)
+        r.size = INT32_MAX;
+    while (room_in(&r) > 0 && put_next(s, &r))
+        ;
+    close_record(s, &r, 0);
+    s->bytes += r.used;
+    return (int)r.used;
+}
+
+/*
+ * Life
+ */
+
+/* Memory that takes room as far as it is written. */
+static uint8_t *map_memory(uint64_t size)
+{
+    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+
+    return at != MAP_FAILED ? at : NULL;
+}
+
+static void keep_state(struct saving *s)
+{
+    s->state = *device_state(s->dev);
+    s->config_size = device_config_size(s->dev);
+    s->state_due = true;
+}
+
+static void copy_bar1(struct saving *s)
+{
+    for (uint64_t at = find_data(s, 0); at < s->size; at = find_data(s, s->data_end)) {
+        memcpy(s->copy + at, device_bar1(s->dev) + at, s->data_end - at);
+        if (s->data_end == s->size)
+            break;
+    }
+    s->from_copy = true;
+}
+
+int saving_new(struct device *dev, bool live, struct saving **out)
+{
+    struct saving *s = calloc(1, sizeof(*s));
+
+    if (s == NULL)
+        return -ENOMEM;
+    s->dev = dev;
+    s->live = live;
+    s->size = device_description(dev)->bar1.size;
+    s->begin_due = true;
+    s->copy = map_memory(s->size);
+    s->touched = map_memory(s->size / PAGE + 1);
+    if (s->copy == NULL || s->touched == NULL) {
+        saving_free(s);
+        return -ENOMEM;
+    }
+    if (!live) {
+        keep_state(s);
+        copy_bar1(s);
+    }
+    begin_round(s);
+    s->whole = s->size <= SAVING_SMALL_BAR1;
+    *out = s;
+    return 0;
+}
+
+int saving_stop(struct saving *s)
+{
+    if (!s->live)
+        return -EINVAL;
+    s->live = false;
+    keep_state(s);
+    begin_round(s);
+    if (s->size > SAVING_SMALL_BAR1)
+        return 0; /* and what was latched is still sent */
+    memcpy(s->copy, device_bar1(s->dev), s->size);
+    s->from_copy = true;
+    s->whole = true;
+    s->begin_due = true;
+    s->run = s->run_end = 0;
+    return 0;
+}
+
+bool saving_done(const struct saving *s)
+{
+    return s->done;
+}
+
+uint64_t saving_bytes(const struct saving *s)
+{
+    return s->bytes;
+}
+
+void saving_free(struct saving *s)
+{
+    if (s == NULL)
+        return;
+    if (s->copy != NULL)
+        munmap(s->copy, s->size);
+    if (s->touched != NULL)
+        munmap(s->touched, s->size / PAGE + 1);
+    free(s);
+}
