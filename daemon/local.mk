@@ -42,6 +42,7 @@ libdaemon_a_SOURCES = \
 	daemon/service/service.c daemon/service/service.h \
 	daemon/session/commands.c daemon/session/commands.h \
 	daemon/session/dma_messages.c daemon/session/dma_messages.h \
+	daemon/session/features.c daemon/session/features.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
 	daemon/session/session.c daemon/session/session.h \

@@ -119,4 +119,28 @@ int client_dma_unmap(struct client *c, uint64_t address, uint64_t size, uint32_t
 
 int client_reset(struct client *c);
 
+/*
+ * Migration: client_migration.c. flags: a feature's number, and with client_feature_probe the
+ * VFIO_DEVICE_FEATURE_GET and _SET to ask for.
+ */
+int client_feature_probe(struct client *c, uint32_t flags);
+
+/*
+ * Sends request_len bytes of data with a GET, and receives at most len bytes; *got, which may be
+ * NULL, is how many came.
+ */
+int client_feature_get(struct client *c, uint32_t feature, const void *request, size_t request_len,
+                       void *data, size_t len, size_t *got);
+
+/* Sets a feature to the len bytes of data, which become those of the reply. */
+int client_feature_set(struct client *c, uint32_t feature, void *data, size_t len);
+
+/* VFIO_DEVICE_STATE_…. */
+int client_mig_get_state(struct client *c, uint32_t *state);
+int client_mig_set_state(struct client *c, uint32_t state);
+
+/* At most size bytes; returns how many came, fewer than size: there are no more (now). */
+int client_mig_read(struct client *c, void *data, uint32_t size);
+int client_mig_write(struct client *c, const void *data, uint32_t size);
+
 #endif

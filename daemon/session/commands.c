@@ -5,8 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-typedef int (*handler_fn)(struct command_context *c, const struct message_request *request,
-                          struct stream_message *m, struct reply *reply);
+#include "features.h"
 
 void *reply_payload(struct reply *r, size_t len)
 {
@@ -244,6 +243,8 @@ static int handle_reset(struct command_context *c, const struct message_request 
     (void)m;
     (void)reply;
     device_reset(c->dev, DEVICE_RESET_BY_CLIENT);
+    if (c->migration != NULL)
+        migration_reset(c->migration);
     log_limited(c->limit, LOG_LEVEL_INFO, "session", "device reset by the client");
     return 0;
 }
@@ -280,7 +281,7 @@ static int handle_write_multi(struct command_context *c, const struct message_re
 }
 
 /* The rest answers ENOTSUP. */
-static const handler_fn handlers[VFIO_USER_COMMAND_COUNT] = {
+static const command_fn handlers[VFIO_USER_COMMAND_COUNT] = {
     [VFIO_USER_DMA_MAP] = handle_dma_map,
     [VFIO_USER_DMA_UNMAP] = handle_dma_unmap,
     [VFIO_USER_DEVICE_GET_INFO] = handle_get_info,
@@ -291,12 +292,15 @@ static const handler_fn handlers[VFIO_USER_COMMAND_COUNT] = {
     [VFIO_USER_REGION_WRITE] = handle_region_write,
     [VFIO_USER_DEVICE_RESET] = handle_reset,
     [VFIO_USER_REGION_WRITE_MULTI] = handle_write_multi,
+    [VFIO_USER_DEVICE_FEATURE] = features_handle,
+    [VFIO_USER_MIG_DATA_READ] = features_mig_read,
+    [VFIO_USER_MIG_DATA_WRITE] = features_mig_write,
 };
 
 int commands_execute(struct command_context *c, const struct message_request *request,
                      struct stream_message *m, struct reply *reply)
 {
-    handler_fn handler = handlers[request->hdr.command];
+    command_fn handler = handlers[request->hdr.command];
 
     return handler != NULL ? handler(c, request, m, reply) : -ENOTSUP;
 }

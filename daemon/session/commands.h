@@ -15,6 +15,7 @@
 #include "device/device.h"
 #include "log.h"
 #include "message.h"
+#include "migrate/migration.h"
 #include "stream.h"
 
 /* A reply in the making, in the stream's own buffer. */
@@ -27,12 +28,20 @@ struct reply {
 /* What handlers know of the session. */
 struct command_context {
     struct device *dev;
+    struct migration *migration; /* NULL: the device does not migrate */
     enum client_profile profile;
     struct log_limit *limit;          /* this client's lines */
     struct log_limit *listener_limit; /* lines that each client brings once */
     bool shared_seen;                 /* a DMA_MAP came with an fd: this client shares its memory */
     bool by_message_said;             /* why DMA goes through messages: said once */
 };
+
+/*
+ * One command: m has its fds, those that are taken are set to -1. Returns 0 with *reply written, or
+ * a negative errno.
+ */
+typedef int (*command_fn)(struct command_context *c, const struct message_request *request,
+                          struct stream_message *m, struct reply *reply);
 
 /* The reply's payload of len bytes, to be filled in whole; NULL without memory. */
 void *reply_payload(struct reply *r, size_t len);

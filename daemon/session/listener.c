@@ -89,6 +89,7 @@ static int add_connection(struct listener *l, int fd)
         .stats = l->host.stats,
         .connection = ++l->connections,
         .capture = l->capture,
+        .migration = l->host.migration,
         .attach = on_attach,
         .closed = on_session_closed,
         .event = on_event,

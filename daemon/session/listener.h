@@ -18,6 +18,7 @@
 
 struct capture;
 struct listener;
+struct migration;
 
 struct listener_host {
     void *opaque;
@@ -25,7 +26,8 @@ struct listener_host {
     void (*done)(void *opaque);
     /* A client has attached, detached, or was turned away. */
     void (*event)(void *opaque, const struct event *event);
-    struct stats *stats; /* outlives the listener */
+    struct stats *stats;         /* outlives the listener */
+    struct migration *migration; /* outlives the listener; NULL: the device does not migrate */
 };
 
 /*

@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "commands.h"
+#include "device/dirty_log.h"
 #include "dma_messages.h"
+#include "features.h"
 #include "log.h"
 #include "message.h"
 #include "observe.h"
@@ -103,6 +105,8 @@ void session_close(struct session *s, const char *reason)
     if (s->attached) {
         observe_detached(&s->host, &s->info, reason);
         device_drop_client(s->dev);
+        if (s->host.migration != NULL)
+            migration_reset(s->host.migration);
     } else if (s->refusal[0] != '\0') {
         observe_refused(&s->host, s->info.pid, s->refusal);
     } else if (!s->out_of_step) {
@@ -150,6 +154,7 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     s->unmask_fd = -1;
     s->end_reason = "it closed the connection";
     s->context = (struct command_context) { .dev = dev,
+                                            .migration = host->migration,
                                             .limit = &s->limit,
                                             .listener_limit = s->host.limit };
     dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
@@ -260,17 +265,22 @@ static enum client_profile guess_profile(const struct version_caps *client)
     return PROFILE_STRICT;
 }
 
-static void our_caps(const struct device_limits *limits, struct version_caps *ours)
+static void our_caps(const struct device_limits *limits, bool migrates, struct version_caps *ours)
 {
     version_defaults(ours);
     ours->present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_MAX_DMA_MAPS |
                     VERSION_PGSIZES | VERSION_WRITE_MULTIPLE;
+    if (migrates)
+        ours->present |=
+            VERSION_MIGRATION | VERSION_MIGRATION_PGSIZE | VERSION_MIGRATION_MAX_BITMAP_SIZE;
     ours->max_msg_fds = limits->max_msg_fds;
     ours->max_data_xfer_size = limits->max_data_xfer_size;
     ours->max_dma_maps = limits->max_dma_maps;
     ours->pgsizes =
         ~(uint64_t)(VFIO_USER_DEFAULT_PGSIZES - 1); /* all: a map is not tied to pages */
     ours->write_multiple = true;
+    ours->migration_pgsize = DIRTY_LOG_MIN_PAGE;
+    ours->migration_max_bitmap_size = FEATURES_MAX_BITMAP;
 }
 
 static int write_version(struct reply *reply, const struct version_caps *caps)
@@ -304,7 +314,7 @@ static int attach(struct session *s, const struct message_request *request, stru
         refuse(s, "VERSION: %s is not valid", field);
         return err;
     }
-    our_caps(device_limits(s->dev), &ours);
+    our_caps(device_limits(s->dev), s->host.migration != NULL, &ours);
     err = version_negotiate(&client, &ours, &agreed);
     if (err != 0) {
         refuse(s, "VERSION: protocol %u.%u is not supported", client.major, client.minor);

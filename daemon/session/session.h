@@ -21,6 +21,7 @@
 #include "stats.h"
 
 struct capture;
+struct migration;
 struct session;
 
 /* Whoever keeps the sessions. */
@@ -31,6 +32,7 @@ struct session_host {
     struct stats *stats;         /* requests are counted here; outlives them */
     uint32_t connection;         /* its number, for a capture */
     struct capture *capture;     /* NULL: none runs */
+    struct migration *migration; /* outlives them; NULL: the device does not migrate */
     /* May s be the client now? True: it is from here on, until closed. */
     bool (*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */
