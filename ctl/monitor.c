@@ -93,6 +93,11 @@ static void print_map(struct json_object *event)
     printf(", %s", ctl_bool(event, "shared") ? "shared" : "by message");
 }
 
+static void print_migration(struct json_object *event)
+{
+    fputs(ctl_string(event, "phase"), stdout);
+}
+
 static void print_lost(struct json_object *event)
 {
     char buf[FORMAT_BYTES];
@@ -113,6 +118,7 @@ static const struct kind {
     { "reset", FORMAT_WARNING, print_reset },
     { "dma-map", FORMAT_PLAIN, print_map },
     { "dma-unmap", FORMAT_PLAIN, print_range },
+    { "migration", FORMAT_GOOD, print_migration },
     { "lost", FORMAT_BAD, print_lost },
 };
 

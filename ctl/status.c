@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl.h"
 #include "format.h"
@@ -49,6 +50,20 @@ static void print_interrupts(struct json_object *irq)
            ctl_int(irq, "status"), ctl_int(irq, "enable"));
 }
 
+/* A device that is not on its way, and has not been, has no row. */
+static void print_migration(struct json_object *migration)
+{
+    if (migration == NULL)
+        return;
+    if (ctl_get(migration, "moved_to") != NULL) {
+        format_label("migration");
+        printf("migrated to %s\n", ctl_string(migration, "moved_to"));
+    } else if (strcmp(ctl_string(migration, "state"), "running") != 0) {
+        format_label("migration");
+        puts(ctl_string(migration, "state"));
+    }
+}
+
 static void print_log(struct json_object *status)
 {
     if (ctl_get(status, "log_level") != NULL) {
@@ -82,6 +97,7 @@ static void print(struct json_object *status)
     print_timer(ctl_get(status, "timer"));
     print_interrupts(ctl_get(status, "interrupts"));
     rows_print_dma(ctl_get(status, "dma"));
+    print_migration(ctl_get(status, "migration"));
     print_log(status);
 }
 

@@ -21,6 +21,7 @@
 #include "event.h"
 #include "heartbeat.h"
 #include "log.h"
+#include "migrate/migration.h"
 #include "reload.h"
 #include "session/listener.h"
 #include "session/session.h"
@@ -45,6 +46,7 @@ struct daemon {
     struct daemon_options options;
     struct wake *wake;
     struct device *dev;
+    struct migration *migration;
     struct listener *listener;
     struct control *control;
     struct capture *capture; /* NULL: none runs */
@@ -112,6 +114,15 @@ static void host_event(void *opaque, const struct device_event *device)
     control_publish(d->control, &event);
 }
 
+static void on_migration(void *opaque, const char *from, const char *to)
+{
+    const struct daemon *d = opaque;
+    const struct event event = { .kind = EVENT_MIGRATION, .phase = to };
+
+    (void)from;
+    control_publish(d->control, &event);
+}
+
 /* What is left for guest memory when connections, interrupts and the loop have theirs. */
 static uint32_t max_files(void)
 {
@@ -133,11 +144,14 @@ static int make_device(struct daemon *d)
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
         .max_files = max_files(),
     };
+    const struct migration_host migration = { .opaque = d, .changed = on_migration };
     struct pci_error error;
     int err = wake_new(&d->loop, on_wake, d, &d->wake);
 
     if (err == 0)
         err = device_new(d->options.description, &host, &d->dev, &error);
+    if (err == 0)
+        err = migration_new(d->dev, &migration, &d->migration);
     if (err != 0)
         log_err("device", "cannot be made: %s", strerror(-err));
     return err;
@@ -193,7 +207,11 @@ static void find_name(int fd, char *name, size_t size)
 static int make_listener(struct daemon *d)
 {
     const struct listener_host host = {
-        .opaque = d, .done = on_done, .event = on_client_event, .stats = &d->stats
+        .opaque = d,
+        .done = on_done,
+        .event = on_client_event,
+        .stats = &d->stats,
+        .migration = d->migration,
     };
     int fd = d->options.fd;
     int err;
@@ -338,6 +356,7 @@ static int make_control(struct daemon *d)
 {
     const struct control_host host = { .opaque = d,
                                        .dev = d->dev,
+                                       .migration = d->migration,
                                        .name = d->options.name,
                                        .started_ns = monotonic_now(),
                                        .client = client_of,
@@ -497,6 +516,7 @@ void daemon_free(struct daemon *d)
     d->control = NULL; /* what happens from here on is nobody's news */
     listener_free(d->listener);
     d->listener = NULL;
+    migration_free(d->migration);
     device_free(d->dev);
     wake_free(d->wake);
     for (size_t i = 0; i < N_SIGNALS; i++) {

@@ -16,6 +16,7 @@ enum event_kind {
     EVENT_CLIENT_DETACHED, /* client, reason */
     EVENT_CLIENT_REFUSED,  /* pid, reason */
     EVENT_DEVICE,          /* device */
+    EVENT_MIGRATION,       /* phase: the state, or how far the device has moved */
 };
 
 /* What its kind does not have is 0. Pointers are gone when the event has been told. */
@@ -24,6 +25,7 @@ struct event {
     const struct client_info *client;
     pid_t pid;
     const char *reason;
+    const char *phase;
     const struct device_event *device;
 };
 

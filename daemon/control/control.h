@@ -23,6 +23,7 @@
 
 struct control;
 struct event;
+struct migration;
 struct reload_outcome;
 struct stats;
 
@@ -30,6 +31,7 @@ struct stats;
 struct control_host {
     void *opaque;
     struct device *dev;
+    struct migration *migration; /* NULL: the device does not migrate */
     const char *name;                                      /* of the instance */
     int64_t started_ns;                                    /* monotonic */
     bool (*client)(void *opaque, struct client_info *out); /* false: none is attached */

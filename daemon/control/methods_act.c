@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "method.h"
+#include "migrate/migration.h"
 #include "reload.h"
 #include "vfio_user.h"
 
@@ -53,6 +54,8 @@ void method_reset(const struct control_host *host, struct json_object *parameter
     (void)parameters;
     (void)out;
     device_reset(host->dev, DEVICE_RESET_BY_OPERATOR);
+    if (host->migration != NULL)
+        migration_reset(host->migration);
 }
 
 void method_reload(const struct control_host *host, struct json_object *parameters,

@@ -6,6 +6,7 @@
 #include "config-build.h"
 #include "log.h"
 #include "method.h"
+#include "migrate/migration.h"
 
 #define NS_PER_S 1000000000ll
 
@@ -55,6 +56,17 @@ static struct json_object *interrupts(struct device *dev)
     return o;
 }
 
+static struct json_object *migration(const struct control_host *host)
+{
+    struct json_object *o = json_object_new_object();
+    uint32_t state = host->migration != NULL ? migration_state(host->migration)
+                                             : (uint32_t)VFIO_DEVICE_STATE_RUNNING;
+
+    method_add_string(o, "state", migration_state_name(state));
+    method_add(o, "moved_to", NULL);
+    return o;
+}
+
 void method_get_status(const struct control_host *host, struct json_object *parameters,
                        struct method_outcome *out)
 {
@@ -79,6 +91,7 @@ void method_get_status(const struct control_host *host, struct json_object *para
     method_add(o, "timer", timer(&device_state(host->dev)->timer));
     method_add(o, "interrupts", interrupts(host->dev));
     method_add(o, "dma", method_dma(host->dev));
+    method_add(o, "migration", migration(host));
 }
 
 /*

@@ -99,6 +99,14 @@ static struct json_object *client(const struct event *event)
     return o;
 }
 
+static struct json_object *migration(const struct event *event)
+{
+    struct json_object *o = new_event("migration");
+
+    method_add_string(o, "phase", event->phase);
+    return o;
+}
+
 static struct json_object *reply_of(struct json_object *event)
 {
     struct json_object *parameters = json_object_new_object();
@@ -112,7 +120,14 @@ static struct json_object *reply_of(struct json_object *event)
 
 struct json_object *monitor_event(const struct event *event)
 {
-    return reply_of(event->kind == EVENT_DEVICE ? device(event->device) : client(event));
+    switch (event->kind) {
+    case EVENT_DEVICE:
+        return reply_of(device(event->device));
+    case EVENT_MIGRATION:
+        return reply_of(migration(event));
+    default:
+        return reply_of(client(event));
+    }
 }
 
 struct json_object *monitor_lost(uint64_t count)

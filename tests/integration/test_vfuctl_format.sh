@@ -156,6 +156,22 @@ DMA          2 maps, 1 of them shared through 1 file
 log level    info
 EOT
 
+# migrating TYPE ROW: with that Migration, status has that row.
+migrating() {
+    local row
+
+    answers <<< "GetStatus {\"parameters\":${reply%\}},\"migration\":$1}}"
+    row=$("$VFUCTL" status | grep '^migration')
+    if [ "$row" = "$2" ]; then
+        ok "status of migration $1"
+    else
+        not_ok "status of migration $1: $row"
+    fi
+}
+migrating '{"state":"running","moved_to":null}' ''
+migrating '{"state":"stop-copy","moved_to":null}' 'migration    stop-copy'
+migrating '{"state":"running","moved_to":"dev1"}' 'migration    migrated to dev1'
+
 #
 # Commands that are one call
 #
@@ -390,6 +406,7 @@ event() {
     event dma-map ',"iova":0,"size":655360,"shared":false'
     event dma-unmap ',"iova":4294967296,"size":2147483648'
     event dma-unmap
+    event migration ',"phase":"stop-copy"'
     event lost ',"count":1'
     event lost ',"count":20'
     event tomorrow
@@ -410,6 +427,7 @@ $at  dma-map          0x100000000, 2 GiB, shared
 $at  dma-map          0x0, 640 KiB, by message
 $at  dma-unmap        0x100000000, 2 GiB
 $at  dma-unmap        all
+$at  migration        stop-copy
 $at  lost             1 event: this reader was too slow
 $at  lost             20 events: this reader was too slow
 $at  tomorrow

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "migrate/migration.h"
 #include "reload.h"
 #include "unit/interface_text.h"
 
@@ -48,6 +49,8 @@ static int fake_capture(void *opaque, int fd, uint32_t snaplen)
 
 void parts_init(struct daemon_parts *p)
 {
+    const struct migration_host nobody = { .changed = NULL };
+
     *p = (struct daemon_parts) { .line = fake_eventfd() };
     fake_host_init(&p->host);
     description_default(&p->d);
@@ -61,10 +64,13 @@ void parts_init(struct daemon_parts *p)
                                          .capture = fake_capture,
                                          .capturing = fake_capturing,
                                          .stats = &p->stats };
+    ck_assert_int_eq(migration_new(p->control.dev, &nobody, &p->migration), 0);
+    p->control.migration = p->migration;
 }
 
 void parts_fini(struct daemon_parts *p)
 {
+    migration_free(p->migration);
     device_free(p->control.dev);
     description_fini(&p->d);
     fake_host_fini(&p->host);

@@ -23,6 +23,7 @@ struct daemon_parts {
     struct device_description d;
     struct control_host control;
     struct stats stats;
+    struct migration *migration;
     struct client_info client;
     bool attached;
     bool capturing;

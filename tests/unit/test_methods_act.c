@@ -3,10 +3,12 @@
  * Methods that change something or begin something, who may call which, and in which form: "more",
  * "oneway", "upgrade".
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "log.h"
+#include "migrate/migration.h"
 #include "unit/methods_kit.h"
 
 #define CALL(name)          "{\"method\": \"" DEVICE "." name "\"}"
@@ -23,6 +25,31 @@ static void expect_error(struct methods_answer *answer, const char *error, const
         expect_string(answer->reply, "parameter", parameter);
     json_object_put(answer->reply);
 }
+
+/* From wherever a client that is gone wrong has left it. */
+START_TEST(a_reset_ends_migration)
+{
+    struct daemon_parts p;
+    struct json_object *reply;
+
+    parts_init(&p);
+    ck_assert_int_eq(migration_set_state(p.migration, VFIO_DEVICE_STATE_RESUMING), 0);
+    reply = parts_call(&p, DEVICE ".GetStatus", NULL);
+    expect_string(reply, "migration.state", "resuming");
+    json_object_put(reply);
+    ck_assert_int_eq(migration_set_state(p.migration, VFIO_DEVICE_STATE_STOP), -EINVAL);
+    reply = parts_call(&p, DEVICE ".GetStatus", NULL);
+    expect_string(reply, "migration.state", "error");
+    json_object_put(reply);
+    json_object_put(parts_call(&p, DEVICE ".Reset", NULL));
+    ck_assert(device_running(p.control.dev));
+    reply = parts_call(&p, DEVICE ".GetStatus", NULL);
+    expect_string(reply, "migration.state", "running");
+    ck_assert_ptr_null(reply_at(reply, "migration.moved_to"));
+    json_object_put(reply);
+    parts_fini(&p);
+}
+END_TEST
 
 START_TEST(a_reset_is_the_operators)
 {
@@ -247,8 +274,8 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        a_reset_is_the_operators, the_log_level_changes,      quit_is_up_to_the_connection,
-        captures_one_at_a_time,   what_is_denied_is_not_done,
+        a_reset_is_the_operators,     a_reset_ends_migration, the_log_level_changes,
+        quit_is_up_to_the_connection, captures_one_at_a_time, what_is_denied_is_not_done,
     };
     const struct fake_loop_test loops[] = {
         { a_group_reads_and_may_be_kept_from_acting, ARRAY_SIZE(rights) },

@@ -51,6 +51,8 @@ static const struct {
     { DEVICE_EVENT(.kind = DEVICE_EVENT_DMA_UNMAP, .iova = 0, .size = 4096),
       "\"kind\":\"dma-unmap\",\"iova\":0,\"size\":4096}" },
     { DEVICE_EVENT(.kind = DEVICE_EVENT_DMA_UNMAP), "\"kind\":\"dma-unmap\"}" },
+    { { .kind = EVENT_MIGRATION, .phase = "pre-copy" },
+      "\"kind\":\"migration\",\"phase\":\"pre-copy\"}" },
 };
 
 static char *read_interface(void)
