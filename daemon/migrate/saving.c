@@ -28,7 +28,8 @@ struct saving {
     uint64_t size;     /* of BAR1 */
     uint8_t *touched;  /* a byte for each page: whether copy has ever held anything of it */
     uint64_t at;       /* where the round over BAR1 is */
-    uint64_t data_end; /* up to here, from at on, the file has no hole */
+    uint64_t data;     /* what of the file was found last that is no hole: from here */
+    uint64_t data_end; /* to here */
     uint64_t run;      /* latched and not yet sent */
     uint64_t run_end;
     bool begin_due;
@@ -49,37 +50,30 @@ static uint64_t page_end(const struct saving *s, uint64_t page)
     return page + PAGE < s->size ? page + PAGE : s->size;
 }
 
-/* Holes of the file are not looked into: that would fill them. */
-static uint64_t find_data(struct saving *s, uint64_t at)
+/* Finds the next data of the file. Holes are not looked into: that would fill them. */
+static void find_data(struct saving *s, uint64_t at)
 {
     int fd = device_bar1_fd(s->dev);
     off_t data = lseek(fd, (off_t)at, SEEK_DATA);
-    off_t hole;
+    off_t hole = data >= 0 ? lseek(fd, data, SEEK_HOLE) : -1;
 
-    if (data < 0) {
-        s->data_end = s->size;
-        return errno == ENXIO ? s->size : at;
-    }
-    hole = lseek(fd, data, SEEK_HOLE);
+    if (data < 0) /* there is none; or, which should not be, it cannot be said where */
+        s->data = errno == ENXIO ? s->size : at;
+    else
+        s->data = (uint64_t)data < s->size ? (uint64_t)data / PAGE * PAGE : s->size;
     s->data_end = hole > data && (uint64_t)hole < s->size ? (uint64_t)hole : s->size;
-    return (uint64_t)data < s->size ? (uint64_t)data / PAGE * PAGE : s->size;
 }
 
-/* The first page from at on that can be due. A page that was sent may be a hole now. */
+/* The first page from at on that can be due. A page that was sent may be in a hole now. */
 static uint64_t next_candidate(struct saving *s, uint64_t at)
 {
-    uint64_t data;
-
-    if (s->whole || s->from_copy || at < s->data_end || at >= s->size)
+    if (s->whole || s->from_copy || at >= s->size)
         return at;
-    data = find_data(s, at);
-    for (uint64_t page = at; page < data; page += PAGE) {
-        if (s->touched[page / PAGE]) {
-            s->data_end = page_end(s, page); /* what is behind is not known to be data */
-            return page;
-        }
-    }
-    return data;
+    if (at >= s->data_end)
+        find_data(s, at);
+    while (at < s->data && !s->touched[at / PAGE])
+        at += PAGE;
+    return at;
 }
 
 static bool is_due(const struct saving *s, uint64_t page)
@@ -101,26 +95,36 @@ static void latch(struct saving *s, uint64_t page)
     s->touched[page / PAGE] = 1;
 }
 
-/* Whether there is something of BAR1 to send: a run of bytes, not much longer than wanted. */
-static bool find_run(struct saving *s, uint64_t wanted)
+/* Finds the first page that is due from where the round is. */
+static bool find_due(struct saving *s)
 {
-    if (s->run < s->run_end)
-        return true;
     for (;;) {
         s->at = next_candidate(s, s->at);
         if (s->at >= s->size)
             return false;
         if (is_due(s, s->at))
-            break;
+            return true;
         s->at = page_end(s, s->at);
     }
-    s->run = s->at;
-    while (s->at < s->size && s->at - s->run < wanted &&
-           (s->whole || s->from_copy || s->at < s->data_end) && is_due(s, s->at)) {
+}
+
+/*
+ * Whether there is something of BAR1 to send: a run of bytes, which is as long as wanted, or a
+ * little longer, where that many that follow each other are due.
+ */
+static bool find_run(struct saving *s, uint64_t wanted)
+{
+    if (s->run == s->run_end) {
+        if (!find_due(s))
+            return false;
+        s->run = s->run_end = s->at;
+    }
+    while (s->at == s->run_end && s->run_end - s->run < wanted &&
+           next_candidate(s, s->at) == s->at && s->at < s->size && is_due(s, s->at)) {
         latch(s, s->at);
-        s->at = page_end(s, s->at);
+        s->run_end = page_end(s, s->at);
+        s->at = s->run_end;
     }
-    s->run_end = s->at;
     return true;
 }
 
@@ -298,11 +302,8 @@ static void keep_state(struct saving *s)
 
 static void copy_bar1(struct saving *s)
 {
-    for (uint64_t at = find_data(s, 0); at < s->size; at = find_data(s, s->data_end)) {
-        memcpy(s->copy + at, device_bar1(s->dev) + at, s->data_end - at);
-        if (s->data_end == s->size)
-            break;
-    }
+    for (find_data(s, 0); s->data < s->size; find_data(s, s->data_end))
+        memcpy(s->copy + s->data, device_bar1(s->dev) + s->data, s->data_end - s->data);
     s->from_copy = true;
 }
 

@@ -268,3 +268,42 @@ tests_unit_test_device_stop_SOURCES = tests/unit/test_device_stop.c tests/unit/f
 tests_unit_test_device_stop_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_device_stop_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_device_stop_LDADD = $(TEST_LIBS)
+
+# State that moves.
+MIGRATE_KIT = tests/unit/migrate_kit.h tests/unit/fakes.c tests/unit/fakes.h
+check_PROGRAMS += tests/unit/test_state_stream tests/unit/test_client_migration \
+	tests/unit/test_content tests/unit/test_saving tests/unit/test_loading \
+	tests/unit/test_migration
+TESTS += tests/unit/test_state_stream tests/unit/test_client_migration \
+	tests/unit/test_content tests/unit/test_saving tests/unit/test_loading \
+	tests/unit/test_migration
+
+tests_unit_test_state_stream_SOURCES = tests/unit/test_state_stream.c
+tests_unit_test_state_stream_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_state_stream_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_state_stream_LDADD = $(TEST_LIBS)
+
+tests_unit_test_client_migration_SOURCES = tests/unit/test_client_migration.c tests/unit/fake_server.h
+tests_unit_test_client_migration_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_client_migration_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_client_migration_LDADD = $(TEST_LIBS)
+
+tests_unit_test_content_SOURCES = tests/unit/test_content.c $(MIGRATE_KIT)
+tests_unit_test_content_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_content_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_content_LDADD = $(TEST_LIBS)
+
+tests_unit_test_saving_SOURCES = tests/unit/test_saving.c $(MIGRATE_KIT)
+tests_unit_test_saving_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_saving_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_saving_LDADD = $(TEST_LIBS)
+
+tests_unit_test_loading_SOURCES = tests/unit/test_loading.c $(MIGRATE_KIT)
+tests_unit_test_loading_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_loading_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_loading_LDADD = $(TEST_LIBS)
+
+tests_unit_test_migration_SOURCES = tests/unit/test_migration.c $(MIGRATE_KIT)
+tests_unit_test_migration_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_migration_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_migration_LDADD = $(TEST_LIBS)
