@@ -31,6 +31,13 @@ tests_integration_test_irq_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_irq_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_irq_live_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_migration_live
+TESTS += tests/integration/test_migration_live
+tests_integration_test_migration_live_SOURCES = tests/integration/test_migration_live.c $(INTEGRATION_HARNESS)
+tests_integration_test_migration_live_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_migration_live_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_migration_live_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/integration/test_dma_live
 TESTS += tests/integration/test_dma_live
 tests_integration_test_dma_live_SOURCES = tests/integration/test_dma_live.c $(INTEGRATION_HARNESS)
