@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <grp.h>
 #include <poll.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "ctl.h"
@@ -113,10 +115,9 @@ static int refused(const struct ctl_link *link, const char *error, struct json_o
     const char *dot = strrchr(error, '.');
 
     if (strcmp(error, SERVICE "PermissionDenied") == 0) {
-        fprintf(stderr,
-                "vfuctl: permission denied: %s is for root and vfio-userd's own user "
-                "(control.group_may_write is false)\n",
-                link->ctl->command->name);
+        fprintf(stderr, "vfuctl: permission denied: %s is for root and vfio-userd's own user%s\n",
+                link->ctl->command->name,
+                link->ctl->command->owner ? "" : " (control.group_may_write is false)");
         return CTL_REFUSED;
     }
     fprintf(stderr, "vfuctl: %s", dot != NULL ? dot + 1 : error);
@@ -239,6 +240,32 @@ int ctl_receive(struct ctl_link *link, struct json_object **out)
 int ctl_read(struct ctl_link *link, void *data, size_t size)
 {
     return varlink_read_raw(link->varlink, data, size);
+}
+
+int ctl_write(struct ctl_link *link, const void *data, size_t size)
+{
+    int fd = varlink_fd(link->varlink);
+    const uint8_t *at = data;
+    int err = 0;
+
+    while (err == 0 && size > 0) {
+        ssize_t n = send(fd, at, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n >= 0) {
+            at += n;
+            size -= (size_t)n;
+        } else if (errno == EAGAIN || errno == EINTR) {
+            err = peer_wait(fd, POLLOUT, -1, peer_deadline(TIMEOUT_MS));
+        } else {
+            err = errno == ECONNRESET ? -EPIPE : -errno;
+        }
+    }
+    return err;
+}
+
+void ctl_end_writing(struct ctl_link *link)
+{
+    shutdown(varlink_fd(link->varlink), SHUT_WR);
 }
 
 bool ctl_wait_closed(struct ctl_link *link)

@@ -61,6 +61,7 @@ struct ctl_command {
     const char *help;                 /* more, complete lines; NULL: no more */
     struct ctl_option argument;       /* name NULL: it takes none; else it is needed */
     const struct ctl_option *options; /* at most CTL_MAX_OPTIONS; NULL: none */
+    bool owner;                       /* only root and the daemon's own user may call its method */
     const char *method;
     struct json_object *(*parameters)(const struct ctl_args *args);
     void (*print)(struct json_object *reply);
@@ -71,8 +72,10 @@ extern const struct ctl_command ctl_status;
 extern const struct ctl_command ctl_trigger_irq;
 extern const struct ctl_command ctl_dump_config;
 extern const struct ctl_command ctl_capture;
+extern const struct ctl_command ctl_load;
 extern const struct ctl_command ctl_reset;
 extern const struct ctl_command ctl_reload;
+extern const struct ctl_command ctl_save;
 extern const struct ctl_command ctl_monitor;
 extern const struct ctl_command ctl_stats;
 extern const struct ctl_command ctl_log_level;
@@ -155,6 +158,13 @@ int ctl_receive(struct ctl_link *link, struct json_object **out);
  * the end, or another -errno.
  */
 int ctl_read(struct ctl_link *link, void *data, size_t size);
+
+/*
+ * The same way out: sends size bytes, waiting for the daemon to take them, and at last says that no
+ * more come; replies may still. Returns 0; -EPIPE: it takes no more; or another -errno.
+ */
+int ctl_write(struct ctl_link *link, const void *data, size_t size);
+void ctl_end_writing(struct ctl_link *link);
 
 /* Waits until the daemon has closed the connection, five seconds at most; returns whether it has.
  */

@@ -7,6 +7,7 @@ vfuctl_SOURCES = \
 	ctl/dump_config.c \
 	ctl/format.c ctl/format.h \
 	ctl/instances.c \
+	ctl/load.c \
 	ctl/log_level.c \
 	ctl/main.c \
 	ctl/monitor.c \
@@ -17,8 +18,9 @@ vfuctl_SOURCES = \
 	ctl/reply.c \
 	ctl/reset.c \
 	ctl/rows.c ctl/rows.h \
+	ctl/save.c \
 	ctl/stats.c \
 	ctl/status.c \
 	ctl/trigger_irq.c
 vfuctl_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
-vfuctl_LDADD = libproto.a $(JSON_LIBS)
+vfuctl_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS)

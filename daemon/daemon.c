@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "daemon.h"
+#include "daemon_private.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -22,6 +22,7 @@
 #include "heartbeat.h"
 #include "log.h"
 #include "migrate/migration.h"
+#include "moves.h"
 #include "reload.h"
 #include "session/listener.h"
 #include "session/session.h"
@@ -37,29 +38,7 @@
 /* Fds that are not guest memory: connections (80), interrupts (36), the loop, some on their way. */
 #define OWN_FDS 160
 
-static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
-
-#define N_SIGNALS (sizeof(signals) / sizeof(signals[0]))
-
-struct daemon {
-    uv_loop_t loop;
-    struct daemon_options options;
-    struct wake *wake;
-    struct device *dev;
-    struct migration *migration;
-    struct listener *listener;
-    struct control *control;
-    struct capture *capture; /* NULL: none runs */
-    uv_signal_t signals[N_SIGNALS];
-    struct heartbeat heartbeat;
-    struct log_limit reload_limit;
-    struct stats stats;
-    enum log_level first_level; /* at the start */
-    const char *end_reason;
-    char served_at[128];
-    struct accept_place socket_place; /* what we made, to be removed at the end */
-    struct accept_place control_place;
-};
+static const int signals[DAEMON_N_SIGNALS] = { SIGTERM, SIGINT, SIGHUP };
 
 /*
  * What the device asks of the world
@@ -85,21 +64,21 @@ static void on_wake(void *opaque)
     device_wake(d->dev);
 }
 
-static struct session *client_session(struct daemon *d)
+struct session *daemon_client(struct daemon *d)
 {
     return d->listener != NULL ? listener_client(d->listener) : NULL;
 }
 
 static int host_send_dma(void *opaque, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
 {
-    struct session *s = client_session(opaque);
+    struct session *s = daemon_client(opaque);
 
     return s != NULL ? session_send_dma(s, tag, iova, data, len) : -ENOTCONN;
 }
 
 static uint32_t host_max_dma(void *opaque)
 {
-    struct session *s = client_session(opaque);
+    struct session *s = daemon_client(opaque);
 
     return s != NULL ? session_max_data(s) : 0;
 }
@@ -231,7 +210,7 @@ static int make_listener(struct daemon *d)
 
 static bool client_of(void *opaque, struct client_info *out)
 {
-    struct session *s = client_session(opaque);
+    struct session *s = daemon_client(opaque);
 
     if (s == NULL)
         return false;
@@ -354,17 +333,17 @@ static bool capturing(void *opaque)
 
 static int make_control(struct daemon *d)
 {
-    const struct control_host host = { .opaque = d,
-                                       .dev = d->dev,
-                                       .migration = d->migration,
-                                       .name = d->options.name,
-                                       .started_ns = monotonic_now(),
-                                       .client = client_of,
-                                       .reload = reload,
-                                       .quit = quit,
-                                       .capture = capture,
-                                       .capturing = capturing,
-                                       .stats = &d->stats };
+    struct control_host host = { .opaque = d,
+                                 .dev = d->dev,
+                                 .migration = d->migration,
+                                 .name = d->options.name,
+                                 .started_ns = monotonic_now(),
+                                 .client = client_of,
+                                 .reload = reload,
+                                 .quit = quit,
+                                 .capture = capture,
+                                 .capturing = capturing,
+                                 .stats = &d->stats };
     int fd = d->options.control_fd;
     int err;
 
@@ -376,6 +355,7 @@ static int make_control(struct daemon *d)
     d->options.control_fd = -1;
     if (fd < 0)
         return 0;
+    moves_fill(d, &host);
     err = control_new(&d->loop, fd, &host, &d->control);
     if (err != 0)
         log_err("daemon", "the control socket cannot be served: %s", strerror(-err));
@@ -400,7 +380,7 @@ static void on_signal(uv_signal_t *handle, int signum)
 
 static void start_signals(struct daemon *d)
 {
-    for (size_t i = 0; i < N_SIGNALS; i++) {
+    for (size_t i = 0; i < DAEMON_N_SIGNALS; i++) {
         uv_signal_init(&d->loop, &d->signals[i]);
         d->signals[i].data = d;
         uv_signal_start(&d->signals[i], on_signal, signals[i]);
@@ -459,6 +439,8 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (err == 0)
         err = make_listener(d);
     if (err == 0)
+        err = moves_init(d);
+    if (err == 0)
         err = make_control(d);
     if (err != 0) {
         daemon_free(d);
@@ -514,12 +496,13 @@ void daemon_free(struct daemon *d)
     control_free(d->control);
     capture_finish(d->capture, 0, "vfio-userd ends");
     d->control = NULL; /* what happens from here on is nobody's news */
+    moves_fini(d);
     listener_free(d->listener);
     d->listener = NULL;
     migration_free(d->migration);
     device_free(d->dev);
     wake_free(d->wake);
-    for (size_t i = 0; i < N_SIGNALS; i++) {
+    for (size_t i = 0; i < DAEMON_N_SIGNALS; i++) {
         uv_close((uv_handle_t *)&d->signals[i], NULL);
         signal(signals[i], SIG_IGN); /* the end has begun already */
     }

@@ -12,6 +12,7 @@ libdaemon_a_SOURCES = \
 	daemon/control/method.c daemon/control/method.h \
 	daemon/control/methods.c daemon/control/methods.h \
 	daemon/control/methods_act.c \
+	daemon/control/methods_move.c \
 	daemon/control/methods_stats.c \
 	daemon/control/methods_status.c \
 	daemon/control/monitor.c daemon/control/monitor.h \
@@ -26,6 +27,7 @@ libdaemon_a_SOURCES = \
 	daemon/device/pci.c daemon/device/pci.h \
 	daemon/device/self_test.c daemon/device/self_test.h \
 	daemon/device/timer.c daemon/device/timer.h \
+	daemon/daemon_private.h \
 	daemon/event.h \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
@@ -34,6 +36,8 @@ libdaemon_a_SOURCES = \
 	daemon/migrate/loading.c daemon/migrate/loading.h \
 	daemon/migrate/migration.c daemon/migrate/migration.h \
 	daemon/migrate/saving.c daemon/migrate/saving.h \
+	daemon/migrate/transfers.c daemon/migrate/transfers.h \
+	daemon/moves.c daemon/moves.h \
 	daemon/reload.c daemon/reload.h \
 	daemon/service/datagram.c daemon/service/datagram.h \
 	daemon/stats.c daemon/stats.h \

@@ -48,7 +48,15 @@ struct control_host {
      */
     int (*capture)(void *opaque, int fd, uint32_t snaplen);
     bool (*capturing)(void *opaque); /* whether one runs; not NULL when capture is not */
-    struct stats *stats;             /* control counts its own in it; outlives it */
+    /*
+     * The device's state over a connection, out and in; as capture. refuse says why neither can
+     * begin now, in words: NULL: it can.
+     */
+    const char *(*refuse_save)(void *opaque);
+    int (*save)(void *opaque, int fd, uint32_t unused);
+    const char *(*refuse_load)(void *opaque);
+    int (*load)(void *opaque, int fd, uint32_t unused);
+    struct stats *stats; /* control counts its own in it; outlives it */
 };
 
 /* fd: the listening socket, owned from now on, also on failure. 0 or -errno. */

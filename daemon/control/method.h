@@ -129,4 +129,10 @@ void method_quit(const struct control_host *host, struct json_object *parameters
 void method_capture(const struct control_host *host, struct json_object *parameters,
                     struct method_outcome *out);
 
+/* The device's state, out and in: methods_move.c. */
+void method_save(const struct control_host *host, struct json_object *parameters,
+                 struct method_outcome *out);
+void method_load(const struct control_host *host, struct json_object *parameters,
+                 struct method_outcome *out);
+
 #endif

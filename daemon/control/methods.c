@@ -106,6 +106,8 @@ static const struct method methods[] = {
       METHOD_ACT,
       METHOD_UPGRADE,
       { { "snaplen", OPTIONAL(int) }, PARAMETERS_END } },
+    { OURS("Save"), method_save, METHOD_ACT, METHOD_UPGRADE, NO_PARAMETERS },
+    { OURS("Load"), method_load, METHOD_OWN, METHOD_UPGRADE, NO_PARAMETERS },
     { SERVICE("GetInfo"), get_info, METHOD_READ, METHOD_PLAIN, NO_PARAMETERS },
     { SERVICE("GetInterfaceDescription"),
       get_interface_description,

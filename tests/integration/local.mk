@@ -113,3 +113,10 @@ EXTRA_DIST += tests/integration/lib.sh tests/integration/test_cli.sh \
 	tests/integration/replay/cloud-hypervisor.txt \
 	tests/integration/replay/libvfio-user.txt \
 	tests/integration/replay/qemu.txt
+
+check_PROGRAMS += tests/integration/test_save_load
+TESTS += tests/integration/test_save_load
+tests_integration_test_save_load_SOURCES = tests/integration/test_save_load.c $(INTEGRATION_HARNESS)
+tests_integration_test_save_load_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_save_load_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_save_load_LDADD = $(TEST_LIBS)

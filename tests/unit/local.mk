@@ -307,3 +307,10 @@ tests_unit_test_migration_SOURCES = tests/unit/test_migration.c $(MIGRATE_KIT)
 tests_unit_test_migration_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_migration_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_migration_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_transfers
+TESTS += tests/unit/test_transfers
+tests_unit_test_transfers_SOURCES = tests/unit/test_transfers.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_transfers_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_transfers_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_transfers_LDADD = $(TEST_LIBS)

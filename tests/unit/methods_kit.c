@@ -37,14 +37,19 @@ static bool fake_capturing(void *opaque)
     return ((struct daemon_parts *)opaque)->capturing;
 }
 
-/* Methods only say that a capture is to begin. */
-static int fake_capture(void *opaque, int fd, uint32_t snaplen)
+/* Methods only say who is to have the connection. */
+static int fake_take(void *opaque, int fd, uint32_t argument)
 {
     (void)opaque;
-    (void)snaplen;
+    (void)argument;
     close(fd);
-    ck_abort_msg("a method has begun a capture");
+    ck_abort_msg("a method has handed a connection over");
     return -EINVAL;
+}
+
+static const char *fake_refuse(void *opaque)
+{
+    return ((struct daemon_parts *)opaque)->busy;
 }
 
 void parts_init(struct daemon_parts *p)
@@ -61,7 +66,11 @@ void parts_init(struct daemon_parts *p)
                                          .name = "dev0",
                                          .client = get_client,
                                          .reload = fake_reload,
-                                         .capture = fake_capture,
+                                         .capture = fake_take,
+                                         .refuse_save = fake_refuse,
+                                         .save = fake_take,
+                                         .refuse_load = fake_refuse,
+                                         .load = fake_take,
                                          .capturing = fake_capturing,
                                          .stats = &p->stats };
     ck_assert_int_eq(migration_new(p->control.dev, &nobody, &p->migration), 0);

@@ -27,6 +27,7 @@ struct daemon_parts {
     struct client_info client;
     bool attached;
     bool capturing;
+    const char *busy;           /* why nothing can be saved or loaded; NULL: it can */
     const char *reload_refused; /* the reason; NULL: it is not */
     unsigned n_changed;
     int line; /* an eventfd */

@@ -96,6 +96,8 @@ static const char *const calls[] = {
     "{\"method\": \"io.vfiouserd.Device.GetStats\"}",
     "{\"method\": \"io.vfiouserd.Device.Monitor\", \"more\": true}",
     "{\"method\": \"io.vfiouserd.Device.Capture\", \"upgrade\": true}",
+    "{\"method\": \"io.vfiouserd.Device.Save\", \"upgrade\": true}",
+    "{\"method\": \"io.vfiouserd.Device.Load\", \"upgrade\": true}",
     "{\"method\": \"org.varlink.service.GetInfo\"}",
     "{\"method\": \"org.varlink.service.GetInterfaceDescription\","
     " \"parameters\": {\"interface\": \"org.varlink.service\"}}",
@@ -145,12 +147,16 @@ END_TEST
 
 static const struct {
     const char *error;
-    const char *call;
+    const char *call; /* NULL: it comes later than a method's reply */
 } errors[] = {
     { "NoSuchIrq", "{\"method\": \"io.vfiouserd.Device.TriggerIrq\","
                    " \"parameters\": {\"vector\": 1}}" },
     { "ReloadRefused", "{\"method\": \"io.vfiouserd.Device.Reload\"}" },
     { "Busy", "{\"method\": \"io.vfiouserd.Device.Capture\", \"upgrade\": true}" },
+    { "Busy", "{\"method\": \"io.vfiouserd.Device.Save\", \"upgrade\": true}" },
+    { "Busy", "{\"method\": \"io.vfiouserd.Device.Load\", \"upgrade\": true}" },
+    { "BadStream", NULL },
+    { "Incompatible", NULL },
 };
 
 START_TEST(errors_are_as_described)
@@ -161,12 +167,23 @@ START_TEST(errors_are_as_described)
     parts_init(&p);
     p.reload_refused = "no";
     p.capturing = true;
+    p.busy = "no";
     read_interface(&p, DEVICE, &interface);
-    ck_assert_int_eq(json_object_object_length(interface.errors), ARRAY_SIZE(errors));
+    json_object_object_foreach (interface.errors, name, fields) {
+        size_t i = 0;
+
+        while (i < ARRAY_SIZE(errors) && strcmp(errors[i].error, name) != 0)
+            i++;
+        ck_assert_msg(i < ARRAY_SIZE(errors), "%s %s is not tried here", name,
+                      json_object_get_string(fields));
+    }
     for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
-        struct methods_answer answer = parts_ask(&p, true, errors[i].call);
+        struct methods_answer answer;
 
         ck_assert(json_object_object_get_ex(interface.errors, errors[i].error, NULL));
+        if (errors[i].call == NULL)
+            continue;
+        answer = parts_ask(&p, true, errors[i].call);
         ck_assert_str_eq(reply_error(answer.reply) + strlen(DEVICE "."), errors[i].error);
         json_object_put(answer.reply);
     }
@@ -178,8 +195,18 @@ END_TEST
 /* Other errors in the source, that no test would meet. */
 START_TEST(no_error_is_made_that_is_not_described)
 {
-    static const char *const files[] = { "methods.c", "methods_act.c", "methods_stats.c",
-                                         "methods_status.c", "monitor.c" };
+    static const struct {
+        const char *path;
+        const char *before; /* the error's name */
+    } files[] = {
+        { "control/methods.c", "error = METHOD_INTERFACE \"." },
+        { "control/methods_act.c", "error = METHOD_INTERFACE \"." },
+        { "control/methods_move.c", "error = METHOD_INTERFACE \"." },
+        { "control/methods_stats.c", "error = METHOD_INTERFACE \"." },
+        { "control/methods_status.c", "error = METHOD_INTERFACE \"." },
+        { "control/monitor.c", "error = METHOD_INTERFACE \"." },
+        { "migrate/transfers.c", "(x, INTERFACE \"" },
+    };
     static char source[65536];
     struct interface_text interface;
     struct daemon_parts p;
@@ -190,15 +217,15 @@ START_TEST(no_error_is_made_that_is_not_described)
         char path[512];
         FILE *f;
 
-        snprintf(path, sizeof(path), "%s/daemon/control/%s", getenv("top_srcdir"), files[i]);
+        snprintf(path, sizeof(path), "%s/daemon/%s", getenv("top_srcdir"), files[i].path);
         f = fopen(path, "r");
         ck_assert_msg(f != NULL, "%s", path);
         source[fread(source, 1, sizeof(source) - 1, f)] = '\0';
         fclose(f);
-        for (const char *at = source; (at = strstr(at, "error = METHOD_INTERFACE \".")) != NULL;) {
+        for (const char *at = source; (at = strstr(at, files[i].before)) != NULL;) {
             char name[64];
 
-            at = strchr(at, '.') + 1;
+            at += strlen(files[i].before);
             snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, "\""), at);
             ck_assert_msg(json_object_object_get_ex(interface.errors, name, NULL), "%s", name);
         }
