@@ -2,16 +2,21 @@
 noinst_PROGRAMS += vfu-client
 vfu_client_SOURCES = \
 	contrib/vfu-client/config_space.c \
+	contrib/vfu-client/feature.c contrib/vfu-client/feature.h \
 	contrib/vfu-client/guest.c contrib/vfu-client/guest.h \
 	contrib/vfu-client/interrupts.c \
 	contrib/vfu-client/main.c \
+	contrib/vfu-client/migration.c \
 	contrib/vfu-client/regions.c \
 	contrib/vfu-client/registers.h \
+	contrib/vfu-client/scenario.c contrib/vfu-client/scenario.h \
+	contrib/vfu-client/server.c contrib/vfu-client/server.h \
 	contrib/vfu-client/setup.c \
 	contrib/vfu-client/steps.c contrib/vfu-client/steps.h \
 	contrib/vfu-client/transfers.c \
-	contrib/vfu-client/walk.c contrib/vfu-client/walk.h
-vfu_client_LDADD = libproto.a $(JSON_LIBS)
+	contrib/vfu-client/walk.c contrib/vfu-client/walk.h \
+	contrib/vfu-client/writer.c contrib/vfu-client/writer.h
+vfu_client_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS) -lpthread
 
 examplesdir = $(docdir)/examples
 dist_examples_DATA = \

@@ -3,32 +3,70 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "config-build.h"
+#include "scenario.h"
 #include "steps.h"
 
+#define DEADLINE_MS  2000u
+#define DEADLINE_MAX 3600.0
+#define ROUNDS       8u
+#define ROUNDS_MAX   1000u
+
 static const char usage[] =
-    "Usage: vfu-client --socket-path PATH [--quiet]\n"
+    "Usage: vfu-client --socket-path PATH [--quiet] [--server COMMAND [OPTION]...]\n"
     "Talks to the vfio-user server at PATH as a virtual machine would: walks through every "
     "command\n"
     "and every function of the device, tells what it did and got, and stops at the first answer\n"
     "that is not as expected. Overwrites BAR1, and resets the device before and after.\n"
     "\n"
+    "With --server it then arms an interrupt, starts another server, migrates the device to it\n"
+    "while a thread writes BAR1, and receives the interrupt from there.\n"
+    "\n"
     "  --socket-path PATH   the server's vfio-user socket\n"
-    "  --quiet              print only the last line\n"
+    "  --server COMMAND     the destination's command line, without its socket, PATH.destination:\n"
+    "                       that stands where {} is, or is put at the end as --socket-path PATH.\n"
+    "                       Quotes and \\ as in a shell, but there is none\n"
+    "  --start-source       starts the server at PATH too, with the same command line\n"
+    "  --deadline SECONDS   how far ahead the interrupt is armed; default 2\n"
+    "  --rounds N           rounds of PRE_COPY at most; default 8; 0: none\n"
+    "  --drop-pre-copy      throws away what PRE_COPY gives, as some clients do\n"
+    "  --quiet              print only the last line, of --server the last two\n"
     "  --version            print the version, and exit\n"
     "  --help               print this, and exit\n"
     "\n"
     "Exit status: 0 all as expected, 1 a surprise or no server, 2 usage.\n";
 
-enum option_code { OPT_SOCKET = 256, OPT_QUIET, OPT_VERSION, OPT_HELP };
+enum option_code {
+    OPT_SOCKET = 256,
+    OPT_SERVER,
+    OPT_START_SOURCE,
+    OPT_DEADLINE,
+    OPT_ROUNDS,
+    OPT_DROP,
+    OPT_QUIET,
+    OPT_VERSION,
+    OPT_HELP
+};
 
 static const struct option long_options[] = {
     { "socket-path", required_argument, NULL, OPT_SOCKET },
+    { "server", required_argument, NULL, OPT_SERVER },
+    { "start-source", no_argument, NULL, OPT_START_SOURCE },
+    { "deadline", required_argument, NULL, OPT_DEADLINE },
+    { "rounds", required_argument, NULL, OPT_ROUNDS },
+    { "drop-pre-copy", no_argument, NULL, OPT_DROP },
     { "quiet", no_argument, NULL, OPT_QUIET },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
     { NULL, 0, NULL, 0 },
+};
+
+struct options {
+    struct scenario_options scenario;
+    bool start_source;
+    bool scenario_only; /* an option that needs --server was given */
 };
 
 static int bad_usage(const char *text, const char *value)
@@ -37,12 +75,57 @@ static int bad_usage(const char *text, const char *value)
     return 2;
 }
 
+static int parse_deadline(const char *text, unsigned *ms)
+{
+    char *end;
+    double seconds = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= DEADLINE_MAX))
+        return bad_usage("--deadline takes seconds, 0 to 3600, not ", text);
+    *ms = (unsigned)(seconds * 1000 + 0.5);
+    return -1;
+}
+
+static int parse_rounds(const char *text, unsigned *rounds)
+{
+    char *end;
+    unsigned long n = strtoul(text, &end, 10);
+
+    if (end == text || *end != '\0' || strchr(text, '-') != NULL || n > ROUNDS_MAX)
+        return bad_usage("--rounds takes a number, 0 to 1000, not ", text);
+    *rounds = (unsigned)n;
+    return -1;
+}
+
+/* Those of the scenario. */
+static int parse_scenario_option(int code, struct options *o)
+{
+    o->scenario_only = true;
+    switch (code) {
+    case OPT_START_SOURCE:
+        o->start_source = true;
+        return -1;
+    case OPT_DEADLINE:
+        return parse_deadline(optarg, &o->scenario.deadline_ms);
+    case OPT_ROUNDS:
+        return parse_rounds(optarg, &o->scenario.rounds);
+    case OPT_DROP:
+        o->scenario.drop_pre_copy = true;
+        return -1;
+    default: /* getopt has said what is wrong */
+        return bad_usage("unknown or incomplete option", "");
+    }
+}
+
 /* Returns -1 to go on, or an exit status. */
-static int parse_option(int code, struct walk *w)
+static int parse_option(int code, struct walk *w, struct options *o)
 {
     switch (code) {
     case OPT_SOCKET:
         w->socket_path = optarg;
+        return -1;
+    case OPT_SERVER:
+        o->scenario.command = optarg;
         return -1;
     case OPT_QUIET:
         w->quiet = true;
@@ -53,31 +136,63 @@ static int parse_option(int code, struct walk *w)
     case OPT_HELP:
         fputs(usage, stdout);
         return 0;
-    default: /* getopt has said what is wrong */
-        return bad_usage("unknown or incomplete option", "");
+    default:
+        return parse_scenario_option(code, o);
     }
+}
+
+static int parse(int argc, char **argv, struct walk *w, struct options *o)
+{
+    int status = -1;
+    int code;
+
+    while (status < 0 && (code = getopt_long(argc, argv, "", long_options, NULL)) != -1)
+        status = parse_option(code, w, o);
+    if (status >= 0)
+        return status;
+    if (optind < argc)
+        return bad_usage("takes options only, not ", argv[optind]);
+    if (w->socket_path == NULL)
+        return bad_usage("--socket-path is needed", "");
+    if (o->scenario_only && o->scenario.command == NULL)
+        return bad_usage("--server is needed for that", "");
+    return -1;
+}
+
+/* Starts the source when it is to be, and connects as soon as it listens. */
+static int start_source(struct walk *w, const struct options *o, struct server *source)
+{
+    int err;
+
+    if (!o->start_source)
+        return 0;
+    err = server_start(o->scenario.command, w->socket_path, source);
+    if (err == 0)
+        err = server_connect(source, &w->client);
+    if (err != 0)
+        fprintf(stderr, "vfu-client: starting a server at %s: %s\n", w->socket_path,
+                strerror(-err));
+    return err;
 }
 
 int main(int argc, char **argv)
 {
     struct walk walk = { .bar1_fd = -1, .intx = -1 };
-    int status;
-    int code;
+    struct options options = { .scenario = { .deadline_ms = DEADLINE_MS, .rounds = ROUNDS } };
+    struct server source = { 0 };
+    int status = parse(argc, argv, &walk, &options);
+    int more = 0;
     int n;
 
-    while ((code = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        status = parse_option(code, &walk);
-        if (status >= 0)
-            return status;
-    }
-    if (optind < argc)
-        return bad_usage("takes options only, not ", argv[optind]);
-    if (walk.socket_path == NULL)
-        return bad_usage("--socket-path is needed", "");
-    n = steps_run(&walk);
+    if (status >= 0)
+        return status;
+    n = start_source(&walk, &options, &source) == 0 ? steps_run(&walk) : -1;
+    if (n >= 0 && options.scenario.command != NULL)
+        more = scenario_run(&walk, &source, &options.scenario);
     walk_fini(&walk);
-    if (n < 0)
+    server_fini(&source);
+    if (n < 0 || more < 0)
         return EXIT_FAILURE;
-    printf("vfu-client: %d steps, all as expected\n", n);
+    printf("vfu-client: %d steps, all as expected\n", n + more);
     return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

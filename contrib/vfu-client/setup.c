@@ -39,11 +39,6 @@ static void our_caps(struct version_caps *ours)
     ours->migration_max_bitmap_size = 1u << 20;
 }
 
-static bool offers_migration(const struct walk *w)
-{
-    return (w->server.present & VERSION_MIGRATION) != 0;
-}
-
 void step_version(struct walk *w)
 {
     struct version_caps ours;
@@ -61,7 +56,7 @@ void step_version(struct walk *w)
              (unsigned long long)server->max_data_xfer_size);
     walk_say(w, "%llu DMA maps of pages of 0x%llx; WRITE_MULTI: %s, migration: %s",
              (unsigned long long)server->max_dma_maps, (unsigned long long)server->pgsizes,
-             server->write_multiple ? "yes" : "no", offers_migration(w) ? "yes" : "no");
+             server->write_multiple ? "yes" : "no", walk_offers_migration(w) ? "yes" : "no");
 }
 
 /*
@@ -114,8 +109,8 @@ void step_not_offered(struct walk *w)
 
     expect_enotsup(w, "GET_REGION_IO_FDS", VFIO_USER_DEVICE_GET_REGION_IO_FDS, io_fds,
                    sizeof(io_fds));
-    if (offers_migration(w)) {
-        walk_say(w, "GET_REGION_IO_FDS: ENOTSUP; migration is offered, and not tried here");
+    if (walk_offers_migration(w)) {
+        walk_say(w, "GET_REGION_IO_FDS: ENOTSUP");
         return;
     }
     expect_enotsup(w, "DEVICE_FEATURE", VFIO_USER_DEVICE_FEATURE, &feature, sizeof(feature));

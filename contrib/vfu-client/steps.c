@@ -39,8 +39,12 @@ static const struct step {
     { "DMA, by message", step_dma_message },
     { "DMA, across", step_dma_across },
     { "DMA, refused", step_dma_errors },
+    { "dirty log", step_dirty_log },
     { "DMA_UNMAP", step_dma_unmap },
     { "power", step_power },
+    { "DEVICE_FEATURE", step_feature },
+    { "migration states", step_migration_states },
+    { "migration data", step_migration_data },
     { "not offered", step_not_offered },
     { "second client", step_second_client },
     { "leaving", step_leave },
@@ -55,7 +59,8 @@ static int connect_to_server(struct walk *w)
         fprintf(stderr, "vfu-client: guest memory: %s\n", strerror(-err));
         return err;
     }
-    err = client_connect(w->socket_path, &w->client);
+    if (w->client == NULL)
+        err = client_connect(w->socket_path, &w->client);
     if (err != 0) {
         fprintf(stderr, "vfu-client: %s: %s\n", w->socket_path, strerror(-err));
         return err;

@@ -8,7 +8,7 @@
 
 #include "walk.h"
 
-/* Connects and does all steps up to the first surprise. Returns the number done, or -1. */
+/* Connects, unless w->client is there, and does all steps up to the first surprise. Returns the number done, or -1. */
 int steps_run(struct walk *w);
 
 /* setup.c: what the server is and has. */
@@ -23,6 +23,12 @@ void step_reset(struct walk *w);
 void step_not_offered(struct walk *w);
 void step_second_client(struct walk *w);
 void step_leave(struct walk *w);
+
+/* migration.c: features, states, data, and the dirty log; left out where that is not offered. */
+void step_feature(struct walk *w);
+void step_migration_states(struct walk *w);
+void step_migration_data(struct walk *w);
+void step_dirty_log(struct walk *w);
 
 /* config_space.c: configuration space and power. */
 void step_identity(struct walk *w);
@@ -56,5 +62,8 @@ void step_dma_message(struct walk *w);
 void step_dma_across(struct walk *w);
 void step_dma_errors(struct walk *w);
 void step_dma_unmap(struct walk *w);
+
+/* Has the engine write that many bytes of BAR1 to mapped guest memory, and waits for it. */
+void transfers_to_guest(struct walk *w, uint64_t iova, uint32_t length);
 
 #endif

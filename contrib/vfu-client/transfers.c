@@ -82,6 +82,13 @@ static void transfer(struct walk *w, const char *what, uint32_t command, uint64_
     finish(w, what, err);
 }
 
+void transfers_to_guest(struct walk *w, uint64_t iova, uint32_t length)
+{
+    prepare(w, iova, 0, length);
+    walk_put32(w, REG_DMA_CONTROL, DMA_BAR1_TO_GUEST);
+    finish(w, "a transfer from BAR1 to guest memory", 0);
+}
+
 /* Guest memory to BAR1 and, with other bytes, back. */
 static void both_ways(struct walk *w, uint64_t iova)
 {

@@ -7,11 +7,13 @@
 #include <linux/pci_regs.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "registers.h"
 
@@ -38,6 +40,11 @@ void walk_fini(struct walk *w)
 bool walk_failed(const struct walk *w)
 {
     return w->failure[0] != '\0';
+}
+
+bool walk_offers_migration(const struct walk *w)
+{
+    return (w->server.present & VERSION_MIGRATION) != 0;
 }
 
 void walk_say(struct walk *w, const char *format, ...)
@@ -226,6 +233,25 @@ void walk_bar1_write(struct walk *w, uint64_t offset, const void *data, uint32_t
     region_write(w, VFIO_PCI_BAR1_REGION_INDEX, offset, data, count);
 }
 
+uint32_t walk_bar1_checksum(struct walk *w)
+{
+    uint64_t size = w->region_size[VFIO_PCI_BAR1_REGION_INDEX];
+    uint64_t most = w->server.max_data_xfer_size;
+    uint8_t *data = malloc(most);
+    uLong sum = crc32(0, NULL, 0);
+
+    if (data == NULL)
+        walk_expect_err(w, "memory", 0, -ENOMEM);
+    for (uint64_t at = 0; at < size && !walk_failed(w); at += most) {
+        uint32_t n = (uint32_t)(size - at < most ? size - at : most);
+
+        walk_bar1_read(w, at, data, n);
+        sum = crc32(sum, data, n);
+    }
+    free(data);
+    return (uint32_t)sum;
+}
+
 void walk_command(struct walk *w, uint16_t set, uint16_t clear)
 {
     uint16_t command = walk_config_get16(w, PCI_COMMAND);
@@ -292,14 +318,19 @@ void walk_ready_intx(struct walk *w)
 
 void walk_expect_irq(struct walk *w, const char *what, int fd)
 {
+    walk_expect_irq_within(w, what, fd, WALK_IRQ_TIMEOUT_MS);
+}
+
+void walk_expect_irq_within(struct walk *w, const char *what, int fd, int ms)
+{
     uint64_t count = 0;
     int err;
 
     if (walk_failed(w))
         return;
-    err = client_serve(w->client, fd, WALK_IRQ_TIMEOUT_MS);
+    err = client_serve(w->client, fd, ms);
     if (err == -ETIMEDOUT)
-        walk_fail(w, what, "an interrupt", "none within %d ms", WALK_IRQ_TIMEOUT_MS);
+        walk_fail(w, what, "an interrupt", "none within %d ms", ms);
     else if (err != 0)
         walk_expect_err(w, what, 0, err);
     else if (read(fd, &count, sizeof(count)) != sizeof(count))

@@ -59,6 +59,9 @@ void walk_fini(struct walk *w);
 
 bool walk_failed(const struct walk *w);
 
+/* Whether the server has confirmed migration. */
+bool walk_offers_migration(const struct walk *w);
+
 /* Prints a line of the step, indented; the step's number and name come before the first. */
 void walk_say(struct walk *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -95,6 +98,9 @@ void walk_config_put16(struct walk *w, uint64_t offset, uint16_t value);
 void walk_bar1_read(struct walk *w, uint64_t offset, void *data, uint32_t count);
 void walk_bar1_write(struct walk *w, uint64_t offset, const void *data, uint32_t count);
 
+/* zlib's crc32 of all of BAR1, read by message. */
+uint32_t walk_bar1_checksum(struct walk *w);
+
 /* Sets and clears bits of the PCI Command register. */
 void walk_command(struct walk *w, uint16_t set, uint16_t clear);
 
@@ -120,6 +126,9 @@ void walk_ready_intx(struct walk *w);
 
 /* Waits until fd has been signalled, exactly once, and takes the signal; serves DMA meanwhile. */
 void walk_expect_irq(struct walk *w, const char *what, int fd);
+
+/* The same with another patience. */
+void walk_expect_irq_within(struct walk *w, const char *what, int fd, int ms);
 
 /* fd must not have been signalled. */
 void walk_expect_quiet(struct walk *w, const char *what, int fd);
