@@ -45,6 +45,14 @@ tests_integration_test_dma_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_dma_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_dma_live_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_interop
+TESTS += tests/integration/test_interop
+tests_integration_test_interop_SOURCES = tests/integration/test_interop.c \
+	tests/integration/sample_client.c tests/integration/sample_client.h $(INTEGRATION_HARNESS)
+tests_integration_test_interop_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_interop_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_interop_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/integration/test_limits
 TESTS += tests/integration/test_limits
 tests_integration_test_limits_SOURCES = tests/integration/test_limits.c $(INTEGRATION_HARNESS)
