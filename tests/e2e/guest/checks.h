@@ -71,6 +71,10 @@ check_run check_dma_interrupt;
 check_run check_dma_unmapped;
 check_run check_dma_outside_bar1;
 
+/* check_handover.c: the device moves to another process meanwhile */
+check_run check_handover_loop;
+check_run check_handover_mapped;
+
 /* check_reboot.c: what a reset keeps and what it must not */
 check_run check_boot_first;
 check_run check_boot_kept;

@@ -92,6 +92,18 @@ static const struct check described[] = {
     { NULL, NULL, false },
 };
 
+/* The device moves meanwhile, and is all there in the end. */
+static const struct check handover[] = {
+    { "handover-loop", check_handover_loop, false },
+    { "handover-mapped", check_handover_mapped, false },
+    { "lspci-identity", check_lspci_identity, false },
+    { "lspci-power", check_lspci_power, false },
+    { "timer-ten", check_timer_ten, false },
+    { "dma-pages", check_dma_pages, false },
+    { "power-interrupt", check_power_interrupt, false },
+    { NULL, NULL, false },
+};
+
 static const struct check boot_one[] = {
     { "first-timer-ten", check_timer_ten, false },
     { "first-mark", check_boot_first, false },
@@ -119,6 +131,9 @@ static const struct check *choose(const char *scenario, const struct device *dev
     }
     if (strcmp(scenario, "described") == 0) {
         return described;
+    }
+    if (strcmp(scenario, "handover") == 0) {
+        return handover;
     }
     if (strcmp(scenario, "reboot") == 0) {
         return boot_is_marked(device) ? boot_two : boot_one;
