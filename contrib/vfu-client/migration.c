@@ -21,11 +21,12 @@
 #define LOG_STOP  VFIO_DEVICE_FEATURE_DMA_LOGGING_STOP
 #define REPORT    VFIO_DEVICE_FEATURE_DMA_LOGGING_REPORT
 
-#define STOP      VFIO_DEVICE_STATE_STOP
-#define RUNNING   VFIO_DEVICE_STATE_RUNNING
-#define STOP_COPY VFIO_DEVICE_STATE_STOP_COPY
-#define RESUMING  VFIO_DEVICE_STATE_RESUMING
-#define PRE_COPY  FEATURE_STATE_PRE_COPY
+#define STOP         VFIO_DEVICE_STATE_STOP
+#define RUNNING      VFIO_DEVICE_STATE_RUNNING
+#define STOP_COPY    VFIO_DEVICE_STATE_STOP_COPY
+#define RESUMING     VFIO_DEVICE_STATE_RESUMING
+#define PRE_COPY_P2P 7u /* this header has no name for it */
+#define PRE_COPY     VFIO_USER_DEVICE_STATE_PRE_COPY
 
 #define PAGE           4096u
 #define UNKNOWN        99u
@@ -47,20 +48,25 @@ static bool left_out(struct walk *w)
  * DEVICE_FEATURE
  */
 
-static void expect_call(struct walk *w, const char *what, uint32_t flags, uint32_t argsz,
-                        const void *data, size_t len, int expected)
+/* With flags and room that no function of client.h would send. */
+static void expect_refused(struct walk *w, const char *what, uint32_t flags, uint32_t argsz,
+                           const void *data, size_t len, int expected)
 {
-    size_t got;
+    const struct vfio_device_feature feature = { .argsz = argsz, .flags = flags };
+    struct client_call call = { .command = VFIO_USER_DEVICE_FEATURE,
+                                .fixed = &feature,
+                                .fixed_len = sizeof(feature),
+                                .data = data,
+                                .data_len = len };
 
     if (!walk_failed(w))
-        walk_expect_err(w, what, expected,
-                        feature_call(w->client, flags, argsz, data, len, NULL, 0, &got));
+        walk_expect_err(w, what, expected, client_call(w->client, &call));
 }
 
 static void expect_probe(struct walk *w, const char *what, uint32_t flags, int expected)
 {
     if (!walk_failed(w))
-        walk_expect_err(w, what, expected, feature_probe(w->client, flags));
+        walk_expect_err(w, what, expected, client_feature_probe(w->client, flags));
 }
 
 static void probe_all(struct walk *w)
@@ -80,12 +86,12 @@ static void refuse_features(struct walk *w)
     const uint32_t head = sizeof(struct vfio_device_feature);
     const uint64_t flags = 0;
 
-    expect_call(w, "GET of an unknown feature", UNKNOWN | GET, head + 8, NULL, 0, -ENOTTY);
-    expect_call(w, "GET and SET in one", STATE | GET | SET, head + 8, NULL, 0, -EINVAL);
-    expect_call(w, "a feature without a method", STATE, head + 8, NULL, 0, -EINVAL);
-    expect_call(w, "SET of MIGRATION", MIGRATION | SET, head + 8, &flags, 8, -EINVAL);
-    expect_call(w, "GET of MIGRATION without room", MIGRATION | GET, head, NULL, 0, -EINVAL);
-    expect_call(w, "SET of MIG_DEVICE_STATE without one", STATE | SET, head, NULL, 0, -EINVAL);
+    expect_refused(w, "GET of an unknown feature", UNKNOWN | GET, head + 8, NULL, 0, -ENOTTY);
+    expect_refused(w, "GET and SET in one", STATE | GET | SET, head + 8, NULL, 0, -EINVAL);
+    expect_refused(w, "a feature without a method", STATE, head + 8, NULL, 0, -EINVAL);
+    expect_refused(w, "SET of MIGRATION", MIGRATION | SET, head + 8, &flags, 8, -EINVAL);
+    expect_refused(w, "GET of MIGRATION without room", MIGRATION | GET, head, NULL, 0, -EINVAL);
+    expect_refused(w, "SET of MIG_DEVICE_STATE without one", STATE | SET, head, NULL, 0, -EINVAL);
 }
 
 void step_feature(struct walk *w)
@@ -101,7 +107,7 @@ void step_feature(struct walk *w)
     walk_expect(w, "STOP_COPY among the flags of MIGRATION", VFIO_MIGRATION_STOP_COPY,
                 flags & VFIO_MIGRATION_STOP_COPY);
     walk_say(w, "MIGRATION (STOP_COPY%s), MIG_DEVICE_STATE, DMA_LOGGING are there",
-             (flags & FEATURE_MIGRATION_PRE_COPY) != 0 ? ", PRE_COPY" : "");
+             (flags & VFIO_USER_MIGRATION_PRE_COPY) != 0 ? ", PRE_COPY" : "");
     walk_say(w, "unknown: ENOTTY; no method, or a wrong one, or no room: EINVAL");
 }
 
@@ -115,7 +121,7 @@ static void expect_state(struct walk *w, uint32_t expected)
 
     if (walk_failed(w))
         return;
-    walk_expect_err(w, "GET of MIG_DEVICE_STATE", 0, feature_get_state(w->client, &state));
+    walk_expect_err(w, "GET of MIG_DEVICE_STATE", 0, client_mig_get_state(w->client, &state));
     if (!walk_failed(w) && state != expected)
         walk_fail(w, "MIG_DEVICE_STATE", feature_state_name(expected), "%s (%u)",
                   feature_state_name(state), state);
@@ -128,7 +134,7 @@ static void set_state(struct walk *w, uint32_t state)
     if (walk_failed(w))
         return;
     snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s", feature_state_name(state));
-    walk_expect_err(w, what, 0, feature_set_state(w->client, state));
+    walk_expect_err(w, what, 0, client_mig_set_state(w->client, state));
     expect_state(w, state);
 }
 
@@ -141,7 +147,7 @@ static void refuse_state(struct walk *w, uint32_t from, uint32_t state)
         return;
     snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s (%u) from %s",
              feature_state_name(state), state, feature_state_name(from));
-    walk_expect_err(w, what, -EINVAL, feature_set_state(w->client, state));
+    walk_expect_err(w, what, -EINVAL, client_mig_set_state(w->client, state));
     expect_state(w, from);
 }
 
@@ -151,10 +157,19 @@ static void expect_no_data(struct walk *w)
 
     if (!walk_failed(w))
         walk_expect_err(w, "MIG_DATA_READ in a state without data", -EINVAL,
-                        feature_read_data(w->client, data, sizeof(data)));
+                        client_mig_read(w->client, data, sizeof(data)));
     if (!walk_failed(w))
         walk_expect_err(w, "MIG_DATA_WRITE in a state without data", -EINVAL,
-                        feature_write_data(w->client, data, sizeof(data)));
+                        client_mig_write(w->client, data, sizeof(data)));
+}
+
+/* The way out of where no other leads out. */
+static void reset_to_running(struct walk *w)
+{
+    if (!walk_failed(w))
+        walk_expect_err(w, "DEVICE_RESET", 0, client_reset(w->client));
+    expect_state(w, RUNNING);
+    walk_command(w, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
 }
 
 /* BARs can be read and not written; configuration space can be both. */
@@ -195,9 +210,9 @@ static void try_stop(struct walk *w)
 void step_migration_states(struct walk *w)
 {
     static const uint32_t never[] = { VFIO_DEVICE_STATE_ERROR, VFIO_DEVICE_STATE_RUNNING_P2P,
-                                      FEATURE_STATE_PRE_COPY_P2P, UNKNOWN };
+                                      PRE_COPY_P2P, UNKNOWN };
     /* Each by the shortest way from that before. */
-    static const uint32_t tour[] = { STOP_COPY, RUNNING, RESUMING, STOP_COPY, STOP, RUNNING };
+    static const uint32_t tour[] = { STOP_COPY, RUNNING, STOP, STOP_COPY, RESUMING };
     uint64_t flags = 0;
 
     if (left_out(w))
@@ -211,7 +226,8 @@ void step_migration_states(struct walk *w)
     walk_say(w, "STOP: BARs are read-only (EBUSY), the timer waits and fires in RUNNING, once");
     for (size_t i = 0; i < sizeof(tour) / sizeof(tour[0]); i++)
         set_state(w, tour[i]);
-    if ((flags & FEATURE_MIGRATION_PRE_COPY) != 0) {
+    reset_to_running(w);
+    if ((flags & VFIO_USER_MIGRATION_PRE_COPY) != 0) {
         set_state(w, PRE_COPY);
         walk_put32(w, REG_DOORBELL, 1);
         set_state(w, STOP_COPY);
@@ -240,8 +256,7 @@ static void read_all(struct walk *w, struct kept *kept)
     while (!walk_failed(w) && n > 0) {
         size_t left = kept->size - kept->len;
 
-        n = feature_read_data(w->client, kept->data + kept->len,
-                              left < most ? (uint32_t)left : most);
+        n = client_mig_read(w->client, kept->data + kept->len, left < most ? (uint32_t)left : most);
         if (n < 0)
             walk_expect_err(w, "MIG_DATA_READ", 0, n);
         else
@@ -262,7 +277,7 @@ static int write_all(struct walk *w, const struct kept *kept)
         piece = piece * 2 < most ? piece * 2 + 1 : most;
         if (piece > kept->len - at)
             piece = (uint32_t)(kept->len - at);
-        err = feature_write_data(w->client, kept->data + at, piece);
+        err = client_mig_write(w->client, kept->data + at, piece);
     }
     return err;
 }
@@ -307,14 +322,12 @@ static void load_damaged(struct walk *w, struct kept *kept)
     if (err != 0)
         walk_expect_err(w, "MIG_DATA_WRITE of damaged data", -EINVAL, err);
     if (!walk_failed(w))
-        walk_expect_err(w, "STOP after damaged data", -EINVAL, feature_set_state(w->client, STOP));
+        walk_expect_err(w, "STOP after damaged data", -EINVAL,
+                        client_mig_set_state(w->client, STOP));
     expect_state(w, VFIO_DEVICE_STATE_ERROR);
     refuse_state(w, VFIO_DEVICE_STATE_ERROR, RUNNING);
     walk_expect(w, "crc32 of BAR1 after damaged data", before, walk_bar1_checksum(w));
-    if (!walk_failed(w))
-        walk_expect_err(w, "DEVICE_RESET", 0, client_reset(w->client));
-    expect_state(w, RUNNING);
-    walk_command(w, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 0);
+    reset_to_running(w);
 }
 
 void step_migration_data(struct walk *w)

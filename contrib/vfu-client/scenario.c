@@ -62,7 +62,7 @@ static void set_state(struct walk *w, uint32_t state)
     if (walk_failed(w))
         return;
     snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s", feature_state_name(state));
-    walk_expect_err(w, what, 0, feature_set_state(w->client, state));
+    walk_expect_err(w, what, 0, client_mig_set_state(w->client, state));
 }
 
 /* All of guest memory, Bus Master and INTx, as a VMM gives them to a device. */
@@ -179,14 +179,14 @@ static uint32_t copy_once(struct scenario *s, bool drop)
         return 0;
     if (s->writer != NULL)
         writer_lock(s->writer);
-    n = feature_read_data(s->w->client, s->data, s->data_size);
+    n = client_mig_read(s->w->client, s->data, s->data_size);
     if (s->writer != NULL)
         writer_unlock(s->writer);
     if (n < 0)
         walk_expect_err(s->w, "MIG_DATA_READ", 0, n);
     if (n <= 0 || drop)
         return n > 0 ? (uint32_t)n : 0;
-    err = feature_write_data(s->to.client, s->data, (uint32_t)n);
+    err = client_mig_write(s->to.client, s->data, (uint32_t)n);
     if (err != 0)
         walk_expect_err(&s->to, "MIG_DATA_WRITE", 0, err);
     return (uint32_t)n;
@@ -224,8 +224,8 @@ static void step_pre_copy(struct scenario *s)
     int err;
 
     walk_expect_err(s->w, "GET of MIGRATION", 0, feature_get_migration(s->w->client, &flags));
-    if (!walk_failed(s->w) && s->options->rounds > 0 && (flags & FEATURE_MIGRATION_PRE_COPY) != 0)
-        set_state(s->w, FEATURE_STATE_PRE_COPY);
+    if (!walk_failed(s->w) && s->options->rounds > 0 && (flags & VFIO_USER_MIGRATION_PRE_COPY) != 0)
+        set_state(s->w, VFIO_USER_DEVICE_STATE_PRE_COPY);
     else
         flags = 0;
     err = walk_failed(s->w) ? 0 : writer_start(s->w, &s->writer);

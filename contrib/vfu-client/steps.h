@@ -8,7 +8,8 @@
 
 #include "walk.h"
 
-/* Connects, unless w->client is there, and does all steps up to the first surprise. Returns the number done, or -1. */
+/* Connects, unless w->client is there, and does all steps up to the first surprise. Returns the
+ * number done, or -1. */
 int steps_run(struct walk *w);
 
 /* setup.c: what the server is and has. */

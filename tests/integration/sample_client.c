@@ -143,11 +143,12 @@ void sample_open(struct sample_client *c, const char *path)
     say_version(c);
 }
 
-void sample_make_regions(struct sample_client *c, unsigned n_regions)
+void sample_make_regions(struct sample_client *c, const char *directory, unsigned n_regions)
 {
-    char path[] = "/tmp/vfio-userd-sample.XXXXXX";
+    char path[64];
 
     ck_assert_uint_le(n_regions, SAMPLE_REGIONS_MAX);
+    snprintf(path, sizeof(path), "%s/vfio-userd-sample.XXXXXX", directory);
     c->file = mkstemp(path);
     ck_assert_int_ge(c->file, 0);
     ck_assert_int_eq(unlink(path), 0);

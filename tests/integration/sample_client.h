@@ -38,8 +38,8 @@ struct sample_client {
 /* Connects and says VERSION. */
 void sample_open(struct sample_client *c, const char *path);
 
-/* Makes n_regions in a file of its own in /tmp, none mapped. */
-void sample_make_regions(struct sample_client *c, unsigned n_regions);
+/* Makes n_regions in a file of its own in a directory, none mapped. */
+void sample_make_regions(struct sample_client *c, const char *directory, unsigned n_regions);
 
 void sample_close(struct sample_client *c);
 
