@@ -34,7 +34,8 @@ check-e2e: all tests/e2e/attach$(EXEEXT)
 EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit.h \
 	tests/e2e/boot-root.sh tests/e2e/container.sh tests/e2e/enter-root.sh \
 	tests/e2e/guest-basic.test tests/e2e/guest-capture.test \
-	tests/e2e/guest-described.test tests/e2e/guest-reboot.test \
+	tests/e2e/guest-described.test tests/e2e/guest-handover.test \
+	tests/e2e/guest-reboot.test \
 	tests/e2e/guest-unshared.test tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
 	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test tests/e2e/service-varlink.test \
 	tests/e2e/service-journal.test tests/e2e/service-life.test \

@@ -30,6 +30,7 @@ static const char usage[] =
     "                       Quotes and \\ as in a shell, but there is none\n"
     "  --start-source       starts the server at PATH too, with the same command line\n"
     "  --deadline SECONDS   how far ahead the interrupt is armed; default 2\n"
+    "  --late               has the deadline pass while neither server runs the device\n"
     "  --rounds N           rounds of PRE_COPY at most; default 8; 0: none\n"
     "  --drop-pre-copy      throws away what PRE_COPY gives, as some clients do\n"
     "  --quiet              print only the last line, of --server the last two\n"
@@ -43,6 +44,7 @@ enum option_code {
     OPT_SERVER,
     OPT_START_SOURCE,
     OPT_DEADLINE,
+    OPT_LATE,
     OPT_ROUNDS,
     OPT_DROP,
     OPT_QUIET,
@@ -55,6 +57,7 @@ static const struct option long_options[] = {
     { "server", required_argument, NULL, OPT_SERVER },
     { "start-source", no_argument, NULL, OPT_START_SOURCE },
     { "deadline", required_argument, NULL, OPT_DEADLINE },
+    { "late", no_argument, NULL, OPT_LATE },
     { "rounds", required_argument, NULL, OPT_ROUNDS },
     { "drop-pre-copy", no_argument, NULL, OPT_DROP },
     { "quiet", no_argument, NULL, OPT_QUIET },
@@ -107,6 +110,9 @@ static int parse_scenario_option(int code, struct options *o)
         return -1;
     case OPT_DEADLINE:
         return parse_deadline(optarg, &o->scenario.deadline_ms);
+    case OPT_LATE:
+        o->scenario.late = true;
+        return -1;
     case OPT_ROUNDS:
         return parse_rounds(optarg, &o->scenario.rounds);
     case OPT_DROP:

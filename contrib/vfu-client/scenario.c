@@ -17,6 +17,7 @@
 #define BAR1      VFIO_PCI_BAR1_REGION_INDEX
 #define NS_PER_MS 1000000ll
 #define QUIET_MS  200
+#define LATE_MS   20
 #define DOORBELL  0xd00b
 
 /* A round of PRE_COPY ends when the server says so, or when that much more than BAR1 has come. */
@@ -251,6 +252,9 @@ static void step_stop_copy(struct scenario *s)
 
     s->stopped_at = walk_now();
     walk_expect_err(w, "writing BAR1 by message", 0, writer_stop(s->writer));
+    if (s->deadline <= s->stopped_at)
+        walk_fail(w, "the deadline when the guest stops", "one ahead (see --deadline)",
+                  "one %lld ms ago", (long long)((s->stopped_at - s->deadline) / NS_PER_MS));
     set_state(w, VFIO_DEVICE_STATE_STOP_COPY);
     do {
         n = copy_once(s, false);
@@ -263,6 +267,14 @@ static void step_stop_copy(struct scenario *s)
     walk_say(w, "BAR1 written %llu times through the mapping and %llu times by message; %llu bytes",
              (unsigned long long)writer_mapped(s->writer),
              (unsigned long long)writer_messages(s->writer), (unsigned long long)s->after);
+}
+
+/* The source is stopped, and the destination does not run yet. */
+static void wait_until_late(struct scenario *s)
+{
+    while (!walk_failed(&s->to) && walk_now() < s->deadline + LATE_MS * NS_PER_MS)
+        walk_pause(&s->to, LATE_MS);
+    walk_say(s->w, "the deadline has passed meanwhile");
 }
 
 static void step_compare(struct scenario *s)
@@ -278,9 +290,11 @@ static void step_compare(struct scenario *s)
     walk_expect(to, "DMA_IOVA", 0x123456789a, walk_get64(to, REG_DMA_IOVA));
     walk_expect(to, "Bus Master", PCI_COMMAND_MASTER,
                 walk_config_get16(to, PCI_COMMAND) & PCI_COMMAND_MASTER);
-    s->comparing += walk_now() - began;
     walk_say(s->w, "BAR1 is the same at the destination, crc32 %08x, and registers are",
              s->checksum);
+    if (s->options->late)
+        wait_until_late(s);
+    s->comparing += walk_now() - began;
 }
 
 static void step_switch(struct scenario *s)

@@ -16,6 +16,7 @@ struct scenario_options {
     unsigned deadline_ms;
     unsigned rounds;    /* of PRE_COPY at most; 0: none */
     bool drop_pre_copy; /* what is read in PRE_COPY is not written to the destination */
+    bool late;          /* the deadline passes while neither runs */
 };
 
 /*
