@@ -15,8 +15,10 @@
 #include "client.h"
 #include "measure.h"
 #include "message.h"
+#include "migration.h"
 #include "reader.h"
 #include "stats.h"
+#include "table.h"
 #include "target.h"
 
 #define PAGE_SIZE    4096u
@@ -25,27 +27,11 @@
 #define BUNDLE       200u
 #define BUNDLES      500u
 #define SMALL        8u
-#define NAME_WIDTH   52
 #define PSS_AIM_KIB  1536.0
 #define ACCESS_LEN   (VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access))
 #define WRITE_LEN    (ACCESS_LEN + SMALL)
 #define BUNDLE_FIXED (VFIO_USER_HEADER_SIZE + sizeof(uint64_t))
 #define BUNDLE_LEN   (BUNDLE_FIXED + BUNDLE * sizeof(struct vfio_user_write_single))
-
-enum unit { UNIT_US, UNIT_RATE, UNIT_COUNT, UNIT_KIB };
-
-enum aim { AIM_NONE, AIM_AT_MOST, AIM_AT_LEAST };
-
-/* A line of the table. */
-struct result {
-    const char *name;
-    enum unit unit;
-    double ours;
-    double floor; /* NAN: there is none */
-    double ratio; /* NAN: none */
-    enum aim aim;
-    double bound; /* of the ratio, or of ours when there is no ratio */
-};
 
 struct bench {
     const char *program;
@@ -59,65 +45,6 @@ struct bench {
     uint8_t pattern[PAGE_SIZE];
     double posted_rate; /* of case c, for d */
 };
-
-/*
- * The table
- */
-
-static void print_value(double value, enum unit unit)
-{
-    static const struct {
-        double scale;
-        int digits;
-        const char *name;
-    } units[] = {
-        [UNIT_US] = { 1e-3, 2, "us" },
-        [UNIT_RATE] = { 1e-3, 0, "k/s" },
-        [UNIT_COUNT] = { 1, 0, "" },
-        [UNIT_KIB] = { 1, 0, "KiB" },
-    };
-
-    if (isnan(value))
-        printf("  %12s", "-");
-    else
-        printf("  %8.*f %-3s", units[unit].digits, value * units[unit].scale, units[unit].name);
-}
-
-static void print_aim(const struct result *r)
-{
-    double value = isnan(r->ratio) ? r->ours : r->ratio;
-    bool met = r->aim == AIM_AT_MOST ? value <= r->bound : value >= r->bound;
-    char text[32] = "";
-
-    if (r->aim != AIM_NONE)
-        snprintf(text, sizeof(text), "%s %.*f%s",
-                 r->aim == AIM_AT_MOST ? "<=" : ">=", isnan(r->ratio) ? 0 : 2, r->bound,
-                 !isnan(r->ratio)      ? "x"
-                 : r->unit == UNIT_KIB ? " KiB"
-                                       : "");
-    printf("  %-12s %s\n", text, r->aim == AIM_NONE ? "" : met ? "met" : "SHORT");
-}
-
-static void print_result(const struct result *r)
-{
-    printf("%-*s", NAME_WIDTH, r->name);
-    print_value(r->ours, r->unit);
-    print_value(r->floor, r->unit);
-    if (isnan(r->ratio))
-        printf("  %6s ", "-");
-    else
-        printf("  %6.2fx", r->ratio);
-    print_aim(r);
-    fflush(stdout);
-}
-
-static void print_heading(const struct bench *b)
-{
-    printf("vfio-userd against bare processes with the same bytes: all on CPU %d, %u rounds\n\n",
-           b->cpu, b->rounds);
-    printf("%-*s  %-12s  %-12s  %7s  %-12s\n", NAME_WIDTH, "", "        ours", "       floor",
-           "ratio", "aim");
-}
 
 /*
  * Round trips
@@ -162,10 +89,10 @@ static int read_case(struct bench *b, uint32_t count, int other_fd, struct compa
 
 static void print_read(const struct comparison *c, const char *name, double bound)
 {
-    print_result(
+    table_print(
         &(struct result) { name, UNIT_US, c->ours, c->floor, c->ratio, AIM_AT_MOST, bound });
-    print_result(&(struct result) { "   the same, 99 %", UNIT_US, c->ours_p99, c->floor_p99,
-                                    c->ours_p99 / c->floor_p99, AIM_NONE, 0 });
+    table_print(&(struct result) { "   the same, 99 %", UNIT_US, c->ours_p99, c->floor_p99,
+                                   c->ours_p99 / c->floor_p99, AIM_NONE, 0 });
 }
 
 static int bench_read(struct bench *b, uint32_t count, const char *name, double bound)
@@ -256,7 +183,7 @@ static int bench_posted(struct bench *b)
     static const struct {
         const char *name;
         size_t send_len;
-        enum aim aim; /* none where the floor, which looks at no message, says little */
+        enum table_aim aim; /* none where the floor, which looks at no message, says little */
     } ways[] = {
         { "c  posted 8-byte writes, one send() each", WRITE_LEN, AIM_AT_LEAST },
         { "   the same, 200 in a send()", BUNDLE * WRITE_LEN, AIM_NONE },
@@ -275,8 +202,8 @@ static int bench_posted(struct bench *b)
             return err;
         if (i == 0)
             b->posted_rate = c.ours;
-        print_result(&(struct result) { ways[i].name, UNIT_RATE, c.ours, c.floor, c.ratio,
-                                        ways[i].aim, 0.85 });
+        table_print(&(struct result) { ways[i].name, UNIT_RATE, c.ours, c.floor, c.ratio,
+                                       ways[i].aim, 0.85 });
     }
     return 0;
 }
@@ -318,11 +245,11 @@ static int bench_bundles(struct bench *b)
     err = compare_writes(b, &w, BUNDLES * BUNDLE, &c);
     if (err != 0)
         return err;
-    print_result(&(struct result) { "d  the same in WRITE_MULTI of 200; floor: ours of c",
-                                    UNIT_RATE, c.ours, b->posted_rate, c.ours / b->posted_rate,
-                                    AIM_AT_LEAST, 10 });
-    print_result(&(struct result) { "   the same against its own bytes", UNIT_RATE, c.ours, c.floor,
-                                    c.ratio, AIM_NONE, 0 });
+    table_print(&(struct result) { "d  the same in WRITE_MULTI of 200; floor: ours of c", UNIT_RATE,
+                                   c.ours, b->posted_rate, c.ours / b->posted_rate, AIM_AT_LEAST,
+                                   10 });
+    table_print(&(struct result) { "   the same against its own bytes", UNIT_RATE, c.ours, c.floor,
+                                   c.ratio, AIM_NONE, 0 });
     return 0;
 }
 
@@ -368,8 +295,8 @@ static int compare_captured(struct bench *b, int fd)
     encode_posted(bytes, reply);
     err = measure_writes_of_two(fd, b->fd, &w, POSTED, b->rounds, &c);
     if (err == 0)
-        print_result(&(struct result) { "   posted 8-byte writes, one send() each", UNIT_RATE,
-                                        c.ours, c.floor, c.ratio, AIM_NONE, 0 });
+        table_print(&(struct result) { "   posted 8-byte writes, one send() each", UNIT_RATE,
+                                       c.ours, c.floor, c.ratio, AIM_NONE, 0 });
     return err;
 }
 
@@ -381,7 +308,7 @@ static int bench_capture(struct bench *b)
     struct reader reader;
     struct target captured;
     int stopped;
-    int err = target_start(b->program, &captured);
+    int err = target_start(b->program, NULL, &captured);
 
     if (err != 0)
         return err;
@@ -394,12 +321,18 @@ static int bench_capture(struct bench *b)
         err = err != 0 ? err : stopped;
     }
     if (err == 0)
-        print_result(&(struct result) {
+        table_print(&(struct result) {
             "   messages dropped of them all", UNIT_COUNT, (double)counts.dropped,
             (double)(counts.packets + counts.dropped), NAN, AIM_NONE, 0 });
     client_free(client);
     stopped = target_stop(&captured);
     return err != 0 ? err : stopped;
+}
+
+/* A state is large: a few rounds take as long as all of the others do. */
+static int bench_migration(struct bench *b)
+{
+    return migration_bench(b->program, b->rounds / 9 + 1);
 }
 
 /*
@@ -413,11 +346,11 @@ static int print_memory(struct bench *b, const char *pss_name, const char *priva
 
     if (err != 0)
         return err;
-    print_result(
+    table_print(
         &(struct result) { pss_name, UNIT_KIB, (double)m.pss, NAN, NAN, AIM_AT_MOST, PSS_AIM_KIB });
-    print_result(&(struct result) { private_name, UNIT_KIB,
-                                    (double)(m.private_clean + m.private_dirty), NAN, NAN, AIM_NONE,
-                                    0 });
+    table_print(&(struct result) { private_name, UNIT_KIB,
+                                   (double)(m.private_clean + m.private_dirty), NAN, NAN, AIM_NONE,
+                                   0 });
     return 0;
 }
 
@@ -444,7 +377,7 @@ static int bench_idle(struct bench *b)
     struct target alone;
     uint64_t before[2];
     uint64_t after[2];
-    int err = target_start(b->program, &alone);
+    int err = target_start(b->program, NULL, &alone);
 
     if (err != 0)
         return err;
@@ -458,8 +391,8 @@ static int bench_idle(struct bench *b)
     if (err == 0)
         err = target_switches(&alone, &after[1]);
     for (int i = 0; err == 0 && i < 2; i++)
-        print_result(&(struct result) { names[i], UNIT_COUNT, (double)(after[i] - before[i]), NAN,
-                                        NAN, AIM_AT_MOST, 0 });
+        table_print(&(struct result) { names[i], UNIT_COUNT, (double)(after[i] - before[i]), NAN,
+                                       NAN, AIM_AT_MOST, 0 });
     if (err != 0) {
         target_stop(&alone);
         return err;
@@ -499,6 +432,7 @@ static const struct {
     { "WRITE_MULTI", bench_bundles },
     { "memory", memory_after },
     { "a capture", bench_capture },
+    { "migration", bench_migration },
     { "idleness", bench_idle },
 };
 
@@ -523,12 +457,12 @@ static int run(struct bench *b)
     for (size_t i = 0; i < sizeof(b->pattern); i++)
         b->pattern[i] = (uint8_t)(i * 31 >> 3);
     if (err == 0)
-        err = target_start(b->program, &b->target);
+        err = target_start(b->program, NULL, &b->target);
     if (err != 0) {
         fprintf(stderr, "bench: %s: %s\n", b->program, strerror(-err));
         return err;
     }
-    print_heading(b);
+    table_heading(b->cpu, b->rounds);
     err = run_steps(b);
     client_free(b->client);
     stopped = target_stop(&b->target);

@@ -3,11 +3,15 @@
 # part of `make check`: it prints a table and judges nothing.
 EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = \
+	tests/bench/bar1.c tests/bench/bar1.h \
 	tests/bench/bench.c \
+	tests/bench/copier.c tests/bench/copier.h \
 	tests/bench/floor.c tests/bench/floor.h \
 	tests/bench/measure.c tests/bench/measure.h \
+	tests/bench/migration.c tests/bench/migration.h \
 	tests/bench/reader.c tests/bench/reader.h \
 	tests/bench/stats.c tests/bench/stats.h \
+	tests/bench/table.c tests/bench/table.h \
 	tests/bench/target.c tests/bench/target.h \
 	tests/bench/traffic.c tests/bench/traffic.h
 tests_bench_bench_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)

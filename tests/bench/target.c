@@ -51,11 +51,11 @@ bool target_on_cpu(const struct target *t, int cpu)
            CPU_ISSET(cpu, &set);
 }
 
-static void run(const char *program, const struct target *t)
+static void run(const char *program, const char *description, const struct target *t)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     execl(program, program, "--socket-path", t->socket, "--control-path", t->control, "--log-level",
-          "warning", (char *)NULL);
+          "warning", description != NULL ? "--config" : NULL, t->config, (char *)NULL);
     fprintf(stderr, "bench: %s: %s\n", program, strerror(errno));
     _exit(EXIT_FAILURE);
 }
@@ -78,10 +78,25 @@ static void remove_directory(const struct target *t)
 {
     unlink(t->socket);
     unlink(t->control);
+    unlink(t->config);
     rmdir(t->dir);
 }
 
-int target_start(const char *program, struct target *out)
+static int describe(const struct target *t, const char *description)
+{
+    FILE *f = description != NULL ? fopen(t->config, "we") : NULL;
+    int err = 0;
+
+    if (description == NULL)
+        return 0;
+    if (f == NULL)
+        return -errno;
+    if (fputs(description, f) < 0)
+        err = -EIO;
+    return fclose(f) == 0 ? err : -EIO;
+}
+
+int target_start(const char *program, const char *description, struct target *out)
 {
     int err;
 
@@ -90,9 +105,15 @@ int target_start(const char *program, struct target *out)
         return -errno;
     snprintf(out->socket, sizeof(out->socket), "%s/device.sock", out->dir);
     snprintf(out->control, sizeof(out->control), "%s/control.sock", out->dir);
+    snprintf(out->config, sizeof(out->config), "%s/config.json", out->dir);
+    err = describe(out, description);
+    if (err != 0) {
+        remove_directory(out);
+        return err;
+    }
     out->pid = fork();
     if (out->pid == 0)
-        run(program, out);
+        run(program, description, out);
     err = out->pid < 0 ? -errno : wait_ready(out);
     if (err == -ETIMEDOUT)
         target_stop(out);

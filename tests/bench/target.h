@@ -17,6 +17,7 @@ struct target {
     char dir[32];
     char socket[64];
     char control[64];
+    char config[64];
 };
 
 /* What /proc/PID/smaps_rollup says, in KiB. */
@@ -29,8 +30,11 @@ struct target_memory {
 /* Keeps this process, and those it starts from now on, on one CPU: the last it may use. */
 int target_pin(int *cpu);
 
-/* Starts the program and waits until its socket is there; -ETIMEDOUT after 5 s. */
-int target_start(const char *program, struct target *out);
+/*
+ * Starts the program with a description, NULL for the default device, and waits until its socket is
+ * there; -ETIMEDOUT after 5 s.
+ */
+int target_start(const char *program, const char *description, struct target *out);
 
 /* Whether the daemon may run on that CPU only. */
 bool target_on_cpu(const struct target *t, int cpu);
