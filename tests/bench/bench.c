@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "handover.h"
 #include "measure.h"
 #include "message.h"
 #include "migration.h"
@@ -329,6 +330,11 @@ static int bench_capture(struct bench *b)
     return err != 0 ? err : stopped;
 }
 
+static int bench_handover(struct bench *b)
+{
+    return handover_bench(b->program);
+}
+
 /* A state is large: a few rounds take as long as all of the others do. */
 static int bench_migration(struct bench *b)
 {
@@ -432,6 +438,7 @@ static const struct {
     { "WRITE_MULTI", bench_bundles },
     { "memory", memory_after },
     { "a capture", bench_capture },
+    { "handovers", bench_handover },
     { "migration", bench_migration },
     { "idleness", bench_idle },
 };

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# `make bench`: the daemon beside the least that its work can cost, on one CPU. About 20 s, never
+# `make bench`: the daemon beside the least that its work can cost, on one CPU. About 40 s, never
 # part of `make check`: it prints a table and judges nothing.
 EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = \
@@ -7,6 +7,7 @@ tests_bench_bench_SOURCES = \
 	tests/bench/bench.c \
 	tests/bench/copier.c tests/bench/copier.h \
 	tests/bench/floor.c tests/bench/floor.h \
+	tests/bench/handover.c tests/bench/handover.h \
 	tests/bench/measure.c tests/bench/measure.h \
 	tests/bench/migration.c tests/bench/migration.h \
 	tests/bench/reader.c tests/bench/reader.h \
@@ -15,7 +16,7 @@ tests_bench_bench_SOURCES = \
 	tests/bench/target.c tests/bench/target.h \
 	tests/bench/traffic.c tests/bench/traffic.h
 tests_bench_bench_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
-tests_bench_bench_LDADD = libproto.a $(JSON_LIBS)
+tests_bench_bench_LDADD = libproto.a $(JSON_LIBS) -lpthread
 CLEANFILES += tests/bench/bench$(EXEEXT)
 
 bench: $(BUILT_SOURCES)
