@@ -93,6 +93,16 @@ int peer_connect(const char *path, int flags)
     return fd;
 }
 
+void peer_close_fd(int fd)
+{
+    const struct linger none = { 0 };
+
+    if (fd < 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    close(fd);
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;

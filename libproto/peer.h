@@ -40,6 +40,12 @@ int peer_address(const char *path, struct sockaddr_un *out);
  */
 int peer_connect(const char *path, int flags);
 
+/*
+ * Closes an fd that a peer has sent, without waiting: it may be a socket whose last close waits
+ * until its data is sent. -1 is allowed.
+ */
+void peer_close_fd(int fd);
+
 /* The moment that is ms from now, for peer_wait. */
 int64_t peer_deadline(int ms);
 

@@ -10,8 +10,9 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "peer.h"
+#include "stream_private.h"
 
-#define IN_SIZE  65536u
 #define OUT_SIZE 16384u
 
 /*
@@ -19,55 +20,6 @@
  * the one that a guest waits for most, is just that long.
  */
 #define SHORT_MESSAGE 32u
-
-/* The kernel passes at most this many in one message (SCM_MAX_FD). */
-#define CONTROL_MAX_FDS 253
-
-/* Messages with fds that may wait to be sent; the next one has to wait for the socket. */
-#define OUT_FDS_MAX 64
-
-/* Received fds, waiting for their message to be complete. */
-struct in_fd {
-    uint64_t owner; /* position in the stream of the first byte of the message */
-    int fd;         /* -1: could not be received */
-};
-
-struct out_fds {
-    uint64_t owner;
-    int fds[STREAM_MAX_FDS];
-    unsigned nfds;
-};
-
-struct stream {
-    int fd;
-    size_t max_message;
-
-    /* [in_head, in_tail) is received and not taken; a message begins at in_head. */
-    uint8_t *in;
-    size_t in_size;
-    size_t in_head;
-    size_t in_tail;
-    uint64_t in_pos;   /* position in the stream of in[in_head] */
-    bool expect_short; /* the last fill brought one short message: the next may be the same */
-    struct in_fd in_fds[CONTROL_MAX_FDS + 1];
-    unsigned n_in_fds;
-
-    /* [out_head, out_tail) is to be sent; out_cut bytes of a message begun are still to go. */
-    uint8_t *out;
-    size_t out_size;
-    size_t out_head;
-    size_t out_tail;
-    size_t out_cut;
-    uint64_t out_pos; /* position in the stream of out[out_head] */
-    struct out_fds out_fds[OUT_FDS_MAX];
-    unsigned n_out_fds;
-
-    stream_tap tap; /* NULL: none */
-    void *tap_opaque;
-    uint64_t in_shown; /* position in the stream up to which the tap was shown what came */
-
-    struct stream_counters counters;
-};
 
 int stream_new(int fd, size_t max_message, struct stream **out)
 {
@@ -77,7 +29,7 @@ int stream_new(int fd, size_t max_message, struct stream **out)
 
     if (s == NULL)
         goto fail;
-    s->in = malloc(IN_SIZE);
+    s->in = malloc(STREAM_IN_SIZE);
     s->out = malloc(OUT_SIZE);
     if (s->in == NULL || s->out == NULL)
         goto fail;
@@ -87,7 +39,7 @@ int stream_new(int fd, size_t max_message, struct stream **out)
     }
     s->fd = fd;
     s->max_message = max_message;
-    s->in_size = IN_SIZE;
+    s->in_size = STREAM_IN_SIZE;
     s->out_size = OUT_SIZE;
     *out = s;
     return 0;
@@ -101,17 +53,10 @@ fail:
     return err;
 }
 
-/* A peer's fd may be a socket whose last close waits until its data is sent: not here. */
 static void close_all(const int *fds, unsigned nfds)
 {
-    const struct linger none = { 0 };
-
-    for (unsigned i = 0; i < nfds; i++) {
-        if (fds[i] < 0)
-            continue;
-        setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &none, sizeof(none));
-        close(fds[i]);
-    }
+    for (unsigned i = 0; i < nfds; i++)
+        peer_close_fd(fds[i]);
 }
 
 void stream_free(struct stream *s)
@@ -187,8 +132,8 @@ static int make_room(struct stream *s)
         s->in_head = 0;
         s->in_tail = have;
     }
-    if (want > s->max_message || want < IN_SIZE)
-        want = IN_SIZE;
+    if (want > s->max_message || want < STREAM_IN_SIZE)
+        want = STREAM_IN_SIZE;
     if (want > s->in_size) {
         uint8_t *bigger = realloc(s->in, want);
 
@@ -214,16 +159,16 @@ static void keep_fds(struct stream *s, struct msghdr *msg, uint64_t owner)
             int fd;
 
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (s->n_in_fds < CONTROL_MAX_FDS) {
-                s->in_fds[s->n_in_fds++] = (struct in_fd) { .owner = owner, .fd = fd };
+            if (s->n_in_fds < STREAM_CONTROL_MAX_FDS) {
+                s->in_fds[s->n_in_fds++] = (struct stream_in_fd) { .owner = owner, .fd = fd };
             } else {
                 close_all(&fd, 1);
                 lost = true;
             }
         }
     }
-    if (lost && s->n_in_fds <= CONTROL_MAX_FDS)
-        s->in_fds[s->n_in_fds++] = (struct in_fd) { .owner = owner, .fd = -1 };
+    if (lost && s->n_in_fds <= STREAM_CONTROL_MAX_FDS)
+        s->in_fds[s->n_in_fds++] = (struct stream_in_fd) { .owner = owner, .fd = -1 };
 }
 
 /*
@@ -251,7 +196,7 @@ static ssize_t take(struct stream *s, size_t len)
 {
     union {
         struct cmsghdr align;
-        uint8_t space[CMSG_SPACE(CONTROL_MAX_FDS * sizeof(int))];
+        uint8_t space[CMSG_SPACE(STREAM_CONTROL_MAX_FDS * sizeof(int))];
     } control;
     struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
     struct msghdr msg = { .msg_iov = &iov,
@@ -452,10 +397,10 @@ uint8_t *stream_reserve(struct stream *s, size_t len)
 
 int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
 {
-    struct out_fds *with;
+    struct stream_out_fds *with;
 
     if (nfds > 0) {
-        if (nfds > STREAM_MAX_FDS || s->n_out_fds == OUT_FDS_MAX)
+        if (nfds > STREAM_MAX_FDS || s->n_out_fds == STREAM_OUT_FDS_MAX)
             return -ENOBUFS;
         with = &s->out_fds[s->n_out_fds];
         with->owner = s->out_pos + (s->out_tail - s->out_head);
@@ -483,7 +428,7 @@ int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
 
 bool stream_fds_full(const struct stream *s)
 {
-    return s->n_out_fds == OUT_FDS_MAX;
+    return s->n_out_fds == STREAM_OUT_FDS_MAX;
 }
 
 /* The size of the queued message at out[at]. */

@@ -23,11 +23,29 @@ struct bytes {
     size_t tail;
 };
 
+/* A received fd, and where in the stream the last byte stood that was read with it. */
+struct in_fd {
+    uint64_t at;
+    int fd;
+};
+
 struct varlink {
     int fd;
     struct bytes in;
     struct bytes out;
     size_t searched; /* bytes of in, from its head, that are known to hold no NUL */
+    uint64_t in_pos; /* position in the stream of in's head */
+
+    bool allows_fds;
+    struct in_fd in_fds[VARLINK_MAX_FDS];
+    unsigned n_in_fds;
+    int message_fds[VARLINK_MAX_FDS]; /* of the message taken last; -1: taken */
+    unsigned n_message_fds;
+
+    int out_fds[VARLINK_MAX_FDS];
+    unsigned n_out_fds;
+    size_t out_fds_after; /* bytes from out's head to the message that they go with */
+    size_t out_fds_len;   /* its bytes: none of another goes along */
 };
 
 int varlink_new(int fd, struct varlink **out)
@@ -54,14 +72,16 @@ int varlink_connect(const char *path, struct varlink **out)
     return fd < 0 ? fd : varlink_new(fd, out);
 }
 
+static void close_all(const int *fds, unsigned nfds)
+{
+    for (unsigned i = 0; i < nfds; i++)
+        peer_close_fd(fds[i]);
+}
+
 void varlink_free(struct varlink *v)
 {
-    if (v == NULL)
-        return;
-    close(v->fd);
-    free(v->in.data);
-    free(v->out.data);
-    free(v);
+    if (v != NULL)
+        close(varlink_take_fd(v));
 }
 
 int varlink_fd(const struct varlink *v)
@@ -73,6 +93,10 @@ int varlink_take_fd(struct varlink *v)
 {
     int fd = v->fd;
 
+    for (unsigned i = 0; i < v->n_in_fds; i++)
+        peer_close_fd(v->in_fds[i].fd);
+    close_all(v->message_fds, v->n_message_fds);
+    close_all(v->out_fds, v->n_out_fds);
     free(v->in.data);
     free(v->out.data);
     free(v);
@@ -104,6 +128,66 @@ static int make_room(struct bytes *b, size_t len)
     return 0;
 }
 
+/*
+ * Receiving
+ */
+
+void varlink_allow_fds(struct varlink *v)
+{
+    v->allows_fds = true;
+}
+
+/* Keeps the fds of one recvmsg; false when there are too many. */
+static bool keep_fds(struct varlink *v, struct msghdr *msg, uint64_t at)
+{
+    bool all = (msg->msg_flags & MSG_CTRUNC) == 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
+        size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t i = 0; i < n; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+            if (v->n_in_fds < VARLINK_MAX_FDS) {
+                v->in_fds[v->n_in_fds++] = (struct in_fd) { .at = at, .fd = fd };
+            } else {
+                peer_close_fd(fd);
+                all = false;
+            }
+        }
+    }
+    return all;
+}
+
+/*
+ * Reads at most size bytes, and what fds come with them. The kernel ends a recvmsg behind the send
+ * that carried fds, so they belong to the message that the last byte belongs to.
+ */
+static ssize_t receive(struct varlink *v, void *data, size_t size)
+{
+    union {
+        struct cmsghdr align;
+        uint8_t space[CMSG_SPACE(VARLINK_MAX_FDS * sizeof(int))];
+    } control;
+    struct iovec iov = { .iov_base = data, .iov_len = size };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    ssize_t n;
+
+    if (!v->allows_fds)
+        return recv(v->fd, data, size, MSG_DONTWAIT);
+    msg.msg_control = control.space;
+    msg.msg_controllen = sizeof(control.space);
+    n = recvmsg(v->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n > 0 && !keep_fds(v, &msg, v->in_pos + (v->in.tail - v->in.head) + (uint64_t)n - 1)) {
+        errno = ETOOMANYREFS;
+        return -1;
+    }
+    return n;
+}
+
 int varlink_fill(struct varlink *v)
 {
     size_t have = v->in.tail - v->in.head;
@@ -119,7 +203,7 @@ int varlink_fill(struct varlink *v)
         room = VARLINK_MAX_MESSAGE + 1 - have;
     if (room > VARLINK_MAX_READ)
         room = VARLINK_MAX_READ;
-    n = recv(v->fd, v->in.data + v->in.tail, room, MSG_DONTWAIT);
+    n = receive(v, v->in.data + v->in.tail, room);
     if (n < 0)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (n == 0)
@@ -209,6 +293,30 @@ static bool is_utf8(const char *text, size_t len)
     return true;
 }
 
+/* The fds that were read with the next len bytes are those of the message taken now. */
+static void hand_over_fds(struct varlink *v, size_t len)
+{
+    unsigned n = 0;
+
+    close_all(v->message_fds, v->n_message_fds);
+    while (n < v->n_in_fds && v->in_fds[n].at - v->in_pos < len) {
+        v->message_fds[n] = v->in_fds[n].fd;
+        n++;
+    }
+    v->n_message_fds = n;
+    v->n_in_fds -= n;
+    memmove(v->in_fds, v->in_fds + n, v->n_in_fds * sizeof(v->in_fds[0]));
+}
+
+int varlink_take_message_fd(struct varlink *v, unsigned i)
+{
+    int fd = i < v->n_message_fds ? v->message_fds[i] : -1;
+
+    if (fd >= 0)
+        v->message_fds[i] = -1;
+    return fd;
+}
+
 int varlink_next(struct varlink *v, struct json_object **out)
 {
     const char *nul = find_end(v);
@@ -220,7 +328,9 @@ int varlink_next(struct varlink *v, struct json_object **out)
         return 0;
     begin = v->in.data + v->in.head;
     v->searched = 0;
+    hand_over_fds(v, (size_t)(nul - begin) + 1);
     v->in.head += (size_t)(nul - begin) + 1;
+    v->in_pos += (size_t)(nul - begin) + 1;
     if (!is_simple(begin, (size_t)(nul - begin)) || !is_utf8(begin, (size_t)(nul - begin)))
         return -EBADMSG;
     tokener = json_tokener_new_ex(VARLINK_MAX_DEPTH);
@@ -245,6 +355,33 @@ int varlink_send(struct varlink *v, struct json_object *message)
     return text != NULL ? varlink_send_text(v, text, len) : -ENOMEM;
 }
 
+int varlink_send_fds(struct varlink *v, struct json_object *message, const int *fds, unsigned nfds)
+{
+    size_t before = varlink_queued(v);
+    int dups[VARLINK_MAX_FDS];
+    int err = (v->n_out_fds > 0 && nfds > 0) || nfds > VARLINK_MAX_FDS ? -EBUSY : 0;
+    unsigned n = 0;
+
+    while (err == 0 && n < nfds) {
+        dups[n] = fcntl(fds[n], F_DUPFD_CLOEXEC, 0);
+        if (dups[n] < 0)
+            err = -errno;
+        else
+            n++;
+    }
+    if (err == 0)
+        err = varlink_send(v, message);
+    if (err != 0 || n == 0) {
+        close_all(dups, n);
+        return err;
+    }
+    memcpy(v->out_fds, dups, n * sizeof(dups[0]));
+    v->n_out_fds = n;
+    v->out_fds_after = before;
+    v->out_fds_len = varlink_queued(v) - before;
+    return 0;
+}
+
 int varlink_send_text(struct varlink *v, const char *text, size_t len)
 {
     if (varlink_queued(v) + len + 1 > VARLINK_MAX_QUEUE)
@@ -257,11 +394,56 @@ int varlink_send_text(struct varlink *v, const char *text, size_t len)
     return 0;
 }
 
+/* Sends up to len bytes from the queue's head, with the fds that belong to the first of them. */
+static ssize_t send_with_fds(struct varlink *v, size_t len)
+{
+    union {
+        struct cmsghdr align;
+        uint8_t space[CMSG_SPACE(VARLINK_MAX_FDS * sizeof(int))];
+    } control;
+    size_t size = v->n_out_fds * sizeof(int);
+    struct iovec iov = { .iov_base = v->out.data + v->out.head, .iov_len = len };
+    struct msghdr msg = { .msg_iov = &iov,
+                          .msg_iovlen = 1,
+                          .msg_control = control.space,
+                          .msg_controllen = CMSG_SPACE(size) };
+    struct cmsghdr *c;
+    ssize_t n;
+
+    memset(&control, 0, sizeof(control));
+    c = CMSG_FIRSTHDR(&msg);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(size);
+    memcpy(CMSG_DATA(c), v->out_fds, size);
+    n = sendmsg(v->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) {
+        close_all(v->out_fds, v->n_out_fds);
+        v->n_out_fds = 0;
+    }
+    return n;
+}
+
+/* Sends once. */
+static ssize_t send_some(struct varlink *v)
+{
+    size_t len = varlink_queued(v);
+    ssize_t n;
+
+    if (v->n_out_fds > 0 && v->out_fds_after == 0)
+        return send_with_fds(v, v->out_fds_len);
+    if (v->n_out_fds > 0)
+        len = v->out_fds_after;
+    n = send(v->fd, v->out.data + v->out.head, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0 && v->n_out_fds > 0)
+        v->out_fds_after -= (size_t)n;
+    return n;
+}
+
 int varlink_flush(struct varlink *v)
 {
     while (varlink_queued(v) > 0) {
-        ssize_t n =
-            send(v->fd, v->out.data + v->out.head, varlink_queued(v), MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send_some(v);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -287,6 +469,7 @@ int varlink_read_raw(struct varlink *v, void *data, size_t size)
             have = size;
         memcpy(data, v->in.data + v->in.head, have);
         v->in.head += have;
+        v->in_pos += have;
         v->searched = 0;
         return (int)have;
     }

@@ -23,6 +23,9 @@ struct varlink;
 /* What one varlink_fill reads at most, in bytes. */
 #define VARLINK_MAX_READ (64u << 10)
 
+/* Fds that come along and are not taken: at most this many at a time. */
+#define VARLINK_MAX_FDS 4
+
 /* Makes a connection of the socket fd, which it owns from now on, also on failure. 0 or -errno. */
 int varlink_new(int fd, struct varlink **out);
 
@@ -36,9 +39,13 @@ int varlink_fd(const struct varlink *v);
 /* Ends a connection whose queue is empty, but not its socket, which is the caller's now. */
 int varlink_take_fd(struct varlink *v);
 
+/* From now on fds that come with messages are kept for them; without it the kernel drops them. */
+void varlink_allow_fds(struct varlink *v);
+
 /*
  * Reads once. Returns the bytes read, 0 when there is nothing now, -ENOTCONN at the end, -EMSGSIZE
- * when the peer's message is over the limit, or another -errno.
+ * when the peer's message is over the limit, -ETOOMANYREFS when it sends more fds than are kept or
+ * there are none left for them, or another -errno.
  */
 int varlink_fill(struct varlink *v);
 
@@ -48,10 +55,22 @@ int varlink_fill(struct varlink *v);
  */
 int varlink_next(struct varlink *v, struct json_object **out);
 
+/*
+ * Takes fd i of those that came with the last message of varlink_next, which closes what nobody
+ * took of those before. The caller owns it; -1 when there is none (any more).
+ */
+int varlink_take_message_fd(struct varlink *v, unsigned i);
+
 /* Queues a message. The object stays the caller's. -ENOBUFS when the peer does not read. */
 int varlink_send(struct varlink *v, struct json_object *message);
 
-/* The same for a message that is text already, of len bytes without its NUL. */
+/*
+ * The same with up to VARLINK_MAX_FDS fds, which are duplicated. -EBUSY while another message with
+ * fds waits to be sent.
+ */
+int varlink_send_fds(struct varlink *v, struct json_object *message, const int *fds, unsigned nfds);
+
+/* varlink_send of a message that is text already, of len bytes without its NUL. */
 int varlink_send_text(struct varlink *v, const char *text, size_t len);
 
 /* Sends what is queued: 0 all, -EAGAIN not all, or another -errno. */

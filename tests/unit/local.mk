@@ -314,3 +314,17 @@ tests_unit_test_transfers_SOURCES = tests/unit/test_transfers.c tests/unit/fakes
 tests_unit_test_transfers_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_transfers_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_transfers_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_varlink_fds
+TESTS += tests/unit/test_varlink_fds
+tests_unit_test_varlink_fds_SOURCES = tests/unit/test_varlink_fds.c
+tests_unit_test_varlink_fds_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_varlink_fds_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_varlink_fds_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_stream_rest
+TESTS += tests/unit/test_stream_rest
+tests_unit_test_stream_rest_SOURCES = tests/unit/test_stream_rest.c tests/unit/stream_kit.h
+tests_unit_test_stream_rest_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stream_rest_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stream_rest_LDADD = $(TEST_LIBS)
