@@ -47,9 +47,11 @@ libdaemon_a_SOURCES = \
 	daemon/session/commands.c daemon/session/commands.h \
 	daemon/session/dma_messages.c daemon/session/dma_messages.h \
 	daemon/session/features.c daemon/session/features.h \
+	daemon/session/freeze.c daemon/session/freeze.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
-	daemon/session/session.c daemon/session/session.h \
+	daemon/session/session.c daemon/session/session.h daemon/session/session_private.h \
+	daemon/session/snapshot.h \
 	daemon/session/tap.c daemon/session/tap.h \
 	daemon/wake.c daemon/wake.h \
 	daemon/watch.c daemon/watch.h

@@ -81,6 +81,15 @@ int dma_messages_send(struct dma_messages *m, uint32_t tag, uint64_t iova, const
     return send_transfer(m, tag, iova, data, len);
 }
 
+bool dma_messages_quiet(const struct dma_messages *m)
+{
+    bool quiet = true;
+
+    for (unsigned i = 0; i < DMA_MESSAGES_MAX; i++)
+        quiet = quiet && !m->sent[i].used;
+    return quiet;
+}
+
 static struct dma_message *find(struct dma_messages *m, const struct vfio_user_header *hdr)
 {
     for (unsigned i = 0; i < DMA_MESSAGES_MAX; i++) {

@@ -59,6 +59,9 @@ void dma_messages_init(struct dma_messages *m, struct stream *stream, struct dma
 int dma_messages_send(struct dma_messages *m, uint32_t tag, uint64_t iova, const void *data,
                       uint32_t len);
 
+/* Whether none is without an answer. */
+bool dma_messages_quiet(const struct dma_messages *m);
+
 /* A reply has come; one that was not asked for is logged and ignored. */
 void dma_messages_reply(struct dma_messages *m, const struct stream_message *reply);
 

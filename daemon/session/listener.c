@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "accept.h"
+#include "freeze.h"
 #include "log.h"
 #include "peer.h"
 #include "session.h"
@@ -31,34 +32,42 @@ struct listener {
     struct session *client;
     struct capture *capture; /* NULL: none runs */
     uint32_t connections;    /* since the start */
+    const char *reserved;    /* why nobody may become the client; NULL: anybody may */
     struct log_limit limit;
     bool ending;
 };
 
-static bool on_attach(void *opaque, struct session *s)
+bool listener_is_taken(struct listener *l)
+{
+    /* A VMM that restarts may be back before its old connection's end has been read. */
+    return l->client != NULL && !session_finished(l->client);
+}
+
+static const char *on_attach(void *opaque, struct session *s)
 {
     struct listener *l = opaque;
 
-    /* A VMM that restarts may be back before its old connection's end has been read. */
-    if (l->client != NULL && !session_finished(l->client))
-        return false;
+    if (l->reserved != NULL)
+        return l->reserved;
+    if (listener_is_taken(l))
+        return "another client is attached";
     l->client = s;
-    return true;
+    return NULL;
 }
 
 static void on_session_closed(void *opaque, struct session *s)
 {
     struct listener *l = opaque;
+    unsigned i = 0;
 
     if (l->client == s)
         l->client = NULL;
-    for (unsigned i = 0; i < l->n_sessions; i++) {
-        if (l->sessions[i] != s)
-            continue;
-        l->n_sessions--;
-        memmove(&l->sessions[i], &l->sessions[i + 1], (l->n_sessions - i) * sizeof(l->sessions[0]));
-        break;
-    }
+    while (i < l->n_sessions && l->sessions[i] != s)
+        i++;
+    if (i == l->n_sessions)
+        return; /* one that could not be adopted */
+    l->n_sessions--;
+    memmove(&l->sessions[i], &l->sessions[i + 1], (l->n_sessions - i) * sizeof(l->sessions[0]));
     if (l->acceptor == NULL && !l->ending)
         l->host.done(l->host.opaque);
 }
@@ -79,9 +88,9 @@ static void make_room(struct listener *l)
         session_close(l->sessions[oldest], "it has not said VERSION, and others wait");
 }
 
-static int add_connection(struct listener *l, int fd)
+static struct session_host host_of(struct listener *l)
 {
-    const struct session_host host = {
+    return (struct session_host) {
         .opaque = l,
         /* The only connection that there will ever be has all the time it wants. */
         .version_timeout_ms = l->acceptor != NULL ? VERSION_TIMEOUT_MS : 0,
@@ -94,6 +103,11 @@ static int add_connection(struct listener *l, int fd)
         .closed = on_session_closed,
         .event = on_event,
     };
+}
+
+static int add_connection(struct listener *l, int fd)
+{
+    const struct session_host host = host_of(l);
     struct session *s;
     int err;
 
@@ -102,6 +116,26 @@ static int add_connection(struct listener *l, int fd)
     if (err == 0)
         l->sessions[l->n_sessions++] = s;
     return err;
+}
+
+void listener_reserve(struct listener *l, const char *reason)
+{
+    l->reserved = reason;
+}
+
+int listener_adopt(struct listener *l, int fd, const struct session_snapshot *snapshot,
+                   struct stream_rest *rest, struct session **out)
+{
+    const struct session_host host = host_of(l);
+    int err;
+
+    make_room(l);
+    err = session_adopt(l->loop, fd, l->dev, &host, snapshot, rest, out);
+    if (err != 0)
+        return err;
+    l->sessions[l->n_sessions++] = *out;
+    l->client = *out;
+    return 0;
 }
 
 static void on_connection(void *opaque, int fd)

@@ -14,11 +14,14 @@
 #include "client_info.h"
 #include "device/device.h"
 #include "event.h"
+#include "snapshot.h"
 #include "stats.h"
+#include "stream_rest.h"
 
 struct capture;
 struct listener;
 struct migration;
+struct session;
 
 struct listener_host {
     void *opaque;
@@ -48,6 +51,19 @@ void listener_free(struct listener *l);
 
 /* Shows the messages of all connections to a capture from now on; NULL: to none. */
 void listener_set_capture(struct listener *l, struct capture *capture);
+
+/*
+ * Whether nobody may become the client, since one is to come from another process. reason: why, for
+ * those who are turned away; NULL: anybody may again.
+ */
+void listener_reserve(struct listener *l, const char *reason);
+
+/* Makes the client of another process ours: session_adopt. It is the client from here on. */
+int listener_adopt(struct listener *l, int fd, const struct session_snapshot *snapshot,
+                   struct stream_rest *rest, struct session **out);
+
+/* Whether a client is there that has not closed its connection. */
+bool listener_is_taken(struct listener *l);
 
 /* The attached client's session, NULL without one. */
 struct session *listener_client(struct listener *l);

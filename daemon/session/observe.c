@@ -46,6 +46,16 @@ void observe_attached(const struct session_host *host, const struct client_info 
     tell(host, &event);
 }
 
+void observe_left(const struct session_host *host, const struct client_info *client,
+                  const char *reason)
+{
+    const struct event event = { .kind = EVENT_CLIENT_DETACHED,
+                                 .client = client,
+                                 .reason = reason };
+
+    tell(host, &event);
+}
+
 void observe_detached(const struct session_host *host, const struct client_info *client,
                       const char *reason)
 {

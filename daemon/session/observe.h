@@ -17,6 +17,10 @@ void observe_attached(const struct session_host *host, const struct client_info 
 void observe_detached(const struct session_host *host, const struct client_info *client,
                       const char *reason);
 
+/* A client is another process's now; the log hears of that from whoever has moved it. */
+void observe_left(const struct session_host *host, const struct client_info *client,
+                  const char *reason);
+
 /* A connection was turned away. */
 void observe_refused(const struct session_host *host, pid_t pid, const char *reason);
 

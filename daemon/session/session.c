@@ -19,6 +19,7 @@
 #include "message.h"
 #include "observe.h"
 #include "peer.h"
+#include "session_private.h"
 #include "stream.h"
 #include "tap.h"
 #include "version.h"
@@ -36,31 +37,6 @@
 /* Messages of at most this much are taken before a client has said VERSION. */
 #define HANDSHAKE_MAX 65536u
 
-struct session {
-    uv_loop_t *loop;
-    uv_timer_t version; /* runs until VERSION has come */
-    struct watch *socket;
-    struct watch *unmask; /* of unmask_fd */
-    int unmask_fd;        /* a duplicate of the INTx UNMASK eventfd; -1 */
-    struct session_host host;
-    struct device *dev;
-    struct stream *stream;
-    struct client_info info;
-    struct device_limits limits; /* what the client was told */
-    struct command_context context;
-    struct log_limit limit;
-    struct dma_messages dma;
-    char refusal[128]; /* why it may not be the client; "": nothing is against it */
-    bool out_of_step;  /* what it sends is no message, and that has been said */
-    struct tap tap;
-    const char *end_reason; /* why there is no more to read, when that is so */
-    bool attached;
-    bool closing;
-    bool finishing; /* the client is gone: what it sent is handled now, however long it takes */
-    bool in_turn;   /* messages are being handled: what is queued is sent at the end */
-    bool blocked;   /* the socket takes no more: nothing is read until it does */
-};
-
 static void on_socket(void *arg, int events);
 
 /*
@@ -72,13 +48,25 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-static void unwatch_unmask(struct session *s)
+void session_unwatch_unmask(struct session *s)
 {
     watch_free(s->unmask);
     s->unmask = NULL;
     if (s->unmask_fd >= 0)
         close(s->unmask_fd);
     s->unmask_fd = -1;
+}
+
+void session_discard(struct session *s)
+{
+    s->closing = true;
+    s->host.closed(s->host.opaque, s);
+    s->attached = false;
+    session_unwatch_unmask(s);
+    watch_free(s->socket);
+    stream_free(s->stream);
+    s->stream = NULL;
+    uv_close((uv_handle_t *)&s->version, on_timer_closed);
 }
 
 /* Why it may not be the client; logged when it is closed for it. */
@@ -113,13 +101,7 @@ void session_close(struct session *s, const char *reason)
         log_limited(s->host.limit, LOG_LEVEL_INFO, "session", "connection of pid %d closed: %s",
                     (int)s->info.pid, reason);
     }
-    s->host.closed(s->host.opaque, s);
-    s->attached = false;
-    unwatch_unmask(s);
-    watch_free(s->socket);
-    stream_free(s->stream);
-    s->stream = NULL;
-    uv_close((uv_handle_t *)&s->version, on_timer_closed);
+    session_discard(s);
 }
 
 static void on_version_timeout(uv_timer_t *timer)
@@ -128,8 +110,8 @@ static void on_version_timeout(uv_timer_t *timer)
     session_close(timer->data, "");
 }
 
-int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
-                struct session **out)
+int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
+                 struct session **out)
 {
     struct session *s = calloc(1, sizeof(*s));
     struct peer peer;
@@ -168,10 +150,18 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     }
     uv_timer_init(loop, &s->version);
     s->version.data = s;
-    if (host->version_timeout_ms > 0)
-        uv_timer_start(&s->version, on_version_timeout, host->version_timeout_ms, 0);
     *out = s;
     return 0;
+}
+
+int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
+                struct session **out)
+{
+    int err = session_make(loop, fd, dev, host, out);
+
+    if (err == 0 && host->version_timeout_ms > 0)
+        uv_timer_start(&(*out)->version, on_version_timeout, host->version_timeout_ms, 0);
+    return err;
 }
 
 void session_info(const struct session *s, struct client_info *out)
@@ -283,6 +273,14 @@ static void our_caps(const struct device_limits *limits, bool migrates, struct v
     ours->migration_max_bitmap_size = FEATURES_MAX_BITMAP;
 }
 
+void session_set_limits(struct session *s, const struct device_limits *limits)
+{
+    s->attached = true;
+    s->limits = *limits;
+    device_take_client(s->dev, &s->limits);
+    stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
+}
+
 static int write_version(struct reply *reply, const struct version_caps *caps)
 {
     const struct vfio_user_version version = { .major = caps->major, .minor = caps->minor };
@@ -307,6 +305,7 @@ static int attach(struct session *s, const struct message_request *request, stru
     struct version_caps ours;
     struct version_caps agreed;
     const char *field = "";
+    const char *refusal;
     int err = version_parse(request->version.major, request->version.minor, request->version.json,
                             request->version.json_len, &client, &field);
 
@@ -320,13 +319,12 @@ static int attach(struct session *s, const struct message_request *request, stru
         refuse(s, "VERSION: protocol %u.%u is not supported", client.major, client.minor);
         return err;
     }
-    if (!s->host.attach(s->host.opaque, s)) {
-        refuse(s, "another client is attached");
+    refusal = s->host.attach(s->host.opaque, s);
+    if (refusal != NULL) {
+        refuse(s, "%s", refusal);
         return -EBUSY;
     }
-    s->attached = true;
-    s->limits = *device_limits(s->dev);
-    device_take_client(s->dev, &s->limits);
+    session_set_limits(s, device_limits(s->dev));
     s->info.since = wake_now();
     s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
     s->context.profile = s->info.profile;
@@ -335,7 +333,6 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps = agreed;
     /* What the client takes from us is its own word, not the lesser of both. */
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
-    stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
     uv_timer_stop(&s->version);
     observe_attached(&s->host, &s->info);
     return write_version(reply, &agreed);
@@ -376,21 +373,20 @@ static void on_unmask(void *arg, int events)
     irq_resample(device_irq(s->dev));
 }
 
-/* A SET_IRQS may have brought or taken the UNMASK eventfd. */
-static void watch_unmask(struct session *s)
+void session_watch_unmask(struct session *s)
 {
     int fd = irq_unmask_fd(device_irq(s->dev));
 
     if (fd < 0 && s->unmask == NULL)
         return;
-    unwatch_unmask(s);
+    session_unwatch_unmask(s);
     if (fd < 0)
         return;
     /* A duplicate: the device may close its own before this one is not watched any more. */
     s->unmask_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (s->unmask_fd < 0 || watch_new(s->loop, s->unmask_fd, on_unmask, s, &s->unmask) != 0) {
         log_warning("session", "the UNMASK eventfd cannot be watched: %s", strerror(errno));
-        unwatch_unmask(s);
+        session_unwatch_unmask(s);
     }
 }
 
@@ -404,7 +400,7 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
     if (err == 0)
         err = commands_execute(&s->context, &request, m, reply);
     if (err == 0 && m->hdr.command == VFIO_USER_DEVICE_SET_IRQS)
-        watch_unmask(s);
+        session_watch_unmask(s); /* it may have brought or taken the eventfd */
     return err;
 }
 
@@ -541,7 +537,7 @@ bool session_finished(struct session *s)
 {
     struct pollfd p = { .fd = stream_fd(s->stream), .events = POLLRDHUP };
 
-    if (poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0)
+    if (s->frozen || poll(&p, 1, 0) != 1 || (p.revents & (POLLHUP | POLLERR)) == 0)
         return false;
     s->finishing = true;
     for (int i = 0; i < LAST_READS && !s->closing; i++)

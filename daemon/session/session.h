@@ -33,8 +33,8 @@ struct session_host {
     uint32_t connection;         /* its number, for a capture */
     struct capture *capture;     /* NULL: none runs */
     struct migration *migration; /* outlives them; NULL: the device does not migrate */
-    /* May s be the client now? True: it is from here on, until closed. */
-    bool (*attach)(void *opaque, struct session *s);
+    /* May s be the client now? NULL: it is from here on, until closed; else the reason why not. */
+    const char *(*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */
     void (*closed)(void *opaque, struct session *s);
     /* Attached, detached, or turned away. Must not close a session. */

@@ -33,11 +33,11 @@ struct world {
     struct stream *client;
 };
 
-static bool on_attach(void *opaque, struct session *s)
+static const char *on_attach(void *opaque, struct session *s)
 {
     const struct world *w = opaque;
 
-    return w->session == s && !w->taken;
+    return w->session == s && !w->taken ? NULL : "another client is attached";
 }
 
 static void on_closed(void *opaque, struct session *s)
