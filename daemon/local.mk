@@ -36,6 +36,7 @@ libdaemon_a_SOURCES = \
 	daemon/migrate/loading.c daemon/migrate/loading.h \
 	daemon/migrate/migration.c daemon/migrate/migration.h \
 	daemon/migrate/saving.c daemon/migrate/saving.h \
+	daemon/migrate/staging.c daemon/migrate/staging.h \
 	daemon/migrate/transfers.c daemon/migrate/transfers.h \
 	daemon/moves.c daemon/moves.h \
 	daemon/reload.c daemon/reload.h \

@@ -39,15 +39,17 @@ uint64_t state_get(const uint8_t *at, size_t size)
     return value;
 }
 
-static uint32_t crc_of(uint32_t crc, const uint8_t *bytes, size_t len)
+/* The checksum of two pieces behind each other, so that a payload is looked at once for both sums.
+ */
+static uint32_t join(uint32_t first, uint32_t second, uint32_t len)
 {
-    return (uint32_t)crc32_z(crc, bytes, len);
+    return (uint32_t)crc32_combine(first, second, (z_off_t)len);
 }
 
 /* The payload is long and both checksums cover it: it is looked at once. */
 static uint32_t record_crc(const uint8_t *wire, uint32_t payload, uint32_t length)
 {
-    return (uint32_t)crc32_combine(crc_of(0, wire, CHECKED), payload, (z_off_t)length);
+    return join((uint32_t)crc32_z(0, wire, CHECKED), payload, length);
 }
 
 static void add(struct state_sum *sum, const uint8_t *wire, uint32_t payload, uint32_t length)
@@ -55,14 +57,13 @@ static void add(struct state_sum *sum, const uint8_t *wire, uint32_t payload, ui
     if (state_get(wire, 4) == STATE_BEGIN)
         *sum = (struct state_sum) { 0 };
     sum->records++;
-    sum->crc = (uint32_t)crc32_combine(crc_of(sum->crc, wire, STATE_HEADER_SIZE), payload,
-                                       (z_off_t)length);
+    sum->crc = join((uint32_t)crc32_z(sum->crc, wire, STATE_HEADER_SIZE), payload, length);
 }
 
 void state_record_seal(uint8_t *wire, uint32_t type, uint32_t flags, uint32_t length,
                        uint32_t padding, struct state_sum *sum)
 {
-    uint32_t payload = crc_of(0, wire + STATE_HEADER_SIZE, length);
+    uint32_t payload = (uint32_t)crc32_z(0, wire + STATE_HEADER_SIZE, length);
 
     state_put(wire, type, 4);
     state_put(wire + 4, flags | padding << PADDING_SHIFT, 4);
@@ -105,7 +106,7 @@ const char *state_record_check(const uint8_t *wire, const struct state_record *r
                                struct state_sum *sum)
 {
     const uint8_t *at = wire + STATE_HEADER_SIZE;
-    uint32_t payload = crc_of(0, at, record->length);
+    uint32_t payload = (uint32_t)crc32_z(0, at, record->length);
 
     if (record_crc(wire, payload, record->length) != record->crc)
         return "wrong checksum";

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
+#include "staging.h"
 #include "state_stream.h"
 
 struct loading {
@@ -78,7 +78,7 @@ static int take_begin(struct loading *l, const uint8_t *payload, size_t len)
     if (err != 0)
         return fail_field(l, STATE_BEGIN, d->field, "malformed or missing");
     if (l->begun)
-        madvise(l->bar1, l->bar1_size, MADV_DONTNEED); /* zeros again */
+        staging_clear(l->bar1, l->bar1_size);
     memset(&l->state, 0, sizeof(l->state));
     l->begun = true;
     l->has_state = false;
@@ -319,9 +319,8 @@ int loading_new(struct device *dev, struct loading **out)
     l->dev = dev;
     l->config_size = device_config_size(dev);
     l->bar1_size = device_description(dev)->bar1.size;
-    l->bar1 = mmap(NULL, l->bar1_size, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (l->bar1 == MAP_FAILED) {
+    l->bar1 = staging_map(l->bar1_size);
+    if (l->bar1 == NULL) {
         free(l);
         return -ENOMEM;
     }
@@ -333,7 +332,7 @@ void loading_free(struct loading *l)
 {
     if (l == NULL)
         return;
-    munmap(l->bar1, l->bar1_size);
+    staging_unmap(l->bar1, l->bar1_size);
     free(l->buffer);
     free(l);
 }

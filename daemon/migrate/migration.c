@@ -105,8 +105,11 @@ static int enter_running(struct migration *m)
 
 static int enter_stop_copy(struct migration *m)
 {
-    if (m->state != PRE_COPY)
-        return saving_new(m->dev, false, &m->saving);
+    /* It stays stopped until all is read: there need be no copy of it. */
+    int err = m->state != PRE_COPY ? saving_new(m->dev, true, &m->saving) : 0;
+
+    if (err != 0)
+        return err;
     device_stop(m->dev);
     return saving_stop(m->saving);
 }

@@ -36,7 +36,7 @@ const char *migration_state_name(uint32_t state);
  * Goes to a state, by those between if there must be any. Returns 0, also when it is there already.
  * -EINVAL for a state that there is not or that is not reached from here, with nothing changed; or
  * for a state loaded that was incomplete or wrong: the state is ERROR then, and the device as it
- * was. -ENOMEM: the state is one on the way.
+ * was. -ENOMEM: the state is one on the way, or ERROR where a state was being loaded.
  */
 int migration_set_state(struct migration *m, uint32_t state);
 

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "content.h"
+#include "staging.h"
 #include "state_stream.h"
 
 #define PAGE 4096u
@@ -76,20 +76,29 @@ static uint64_t next_candidate(struct saving *s, uint64_t at)
     return at;
 }
 
+/* Where what is sent comes from; while the device runs, that must be what is compared later. */
+static const uint8_t *source(const struct saving *s)
+{
+    return s->live || s->from_copy ? s->copy : device_bar1(s->dev);
+}
+
 static bool is_due(const struct saving *s, uint64_t page)
 {
     static const uint8_t zeros[PAGE];
+    const uint8_t *there = s->touched[page / PAGE] ? s->copy + page : zeros;
     size_t len = page_end(s, page) - page;
 
     if (s->whole)
         return true;
-    return memcmp(s->copy + page, s->from_copy ? zeros : device_bar1(s->dev) + page, len) != 0;
+    if (s->from_copy)
+        return memcmp(s->copy + page, zeros, len) != 0;
+    return memcmp(device_bar1(s->dev) + page, there, len) != 0;
 }
 
 /* Copies the page, so that what is sent is what is compared later. */
 static void latch(struct saving *s, uint64_t page)
 {
-    if (s->from_copy)
+    if (!s->live)
         return;
     memcpy(s->copy + page, device_bar1(s->dev) + page, page_end(s, page) - page);
     s->touched[page / PAGE] = 1;
@@ -225,7 +234,7 @@ static bool put_memory(struct saving *s, struct reply *r)
 {
     if (room_in(r) < PIECE_MIN)
         return pad(s, r);
-    s->run += put_piece(s, r, STATE_MEMORY, s->copy, s->run, s->run_end);
+    s->run += put_piece(s, r, STATE_MEMORY, source(s), s->run, s->run_end);
     return true;
 }
 
@@ -284,15 +293,6 @@ int saving_read(struct saving *s, uint8_t *out, uint32_t size)
  * Life
  */
 
-/* Memory that takes room as far as it is written. */
-static uint8_t *map_memory(uint64_t size)
-{
-    void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                    -1, 0);
-
-    return at != MAP_FAILED ? at : NULL;
-}
-
 static void keep_state(struct saving *s)
 {
     s->state = *device_state(s->dev);
@@ -317,8 +317,8 @@ int saving_new(struct device *dev, bool live, struct saving **out)
     s->live = live;
     s->size = device_description(dev)->bar1.size;
     s->begin_due = true;
-    s->copy = map_memory(s->size);
-    s->touched = map_memory(s->size / PAGE + 1);
+    s->copy = staging_map(s->size);
+    s->touched = staging_map(s->size / PAGE + 1);
     if (s->copy == NULL || s->touched == NULL) {
         saving_free(s);
         return -ENOMEM;
@@ -364,9 +364,7 @@ void saving_free(struct saving *s)
 {
     if (s == NULL)
         return;
-    if (s->copy != NULL)
-        munmap(s->copy, s->size);
-    if (s->touched != NULL)
-        munmap(s->touched, s->size / PAGE + 1);
+    staging_unmap(s->copy, s->size);
+    staging_unmap(s->touched, s->size / PAGE + 1);
     free(s);
 }

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Memory of BAR1's size for a while: zeros, which take room as far as they are written. Knows
+ * nothing of what is kept there.
+ */
+#ifndef VFIO_USERD_STAGING_H
+#define VFIO_USERD_STAGING_H
+
+#include <stdint.h>
+
+/* NULL without memory. */
+uint8_t *staging_map(uint64_t size);
+
+/* Zeros again. */
+void staging_clear(uint8_t *at, uint64_t size);
+
+/* NULL is allowed. */
+void staging_unmap(uint8_t *at, uint64_t size);
+
+#endif
