@@ -18,7 +18,8 @@ libdaemon_a_SOURCES = \
 	daemon/control/monitor.c daemon/control/monitor.h \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/device/description.c daemon/device/description.h \
-	daemon/device/device.c daemon/device/device.h \
+	daemon/device/device.c daemon/device/device.h daemon/device/device_private.h \
+	daemon/device/device_move.c \
 	daemon/device/dirty_log.c daemon/device/dirty_log.h \
 	daemon/device/dma.c daemon/device/dma.h \
 	daemon/device/iova.c daemon/device/iova.h \

@@ -1,42 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
-#include "device.h"
+#include "device_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dirty_log.h"
 
-/* A memfd, mapped for as long as the device lives. */
-struct memory {
-    int fd;
-    uint8_t *at;
-    uint64_t size;
-};
-
-struct device {
-    const struct device_description *description;
-    struct device_host host;
-    struct device_limits limits; /* of the next client */
-    struct memory block;
-    struct memory bar1;
-    struct device_state *state; /* in block */
-    struct pci *pci;
-    struct irq *irq;
-    struct dma *dma;
-    struct timer *timer;
-    struct dirty_log *log; /* NULL: writes are not logged */
-    bool stopped;
-};
-
-/* Sealed against resizing: nobody whom the fd is given to can take pages away from under us. */
-static int memory_new(const char *name, uint64_t size, struct memory *out)
+/* Nobody whom the fd is given to can take pages away from under us. */
+int device_memory_new(const char *name, uint64_t size, struct device_memory *out)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     void *at;
@@ -50,7 +26,7 @@ static int memory_new(const char *name, uint64_t size, struct memory *out)
     at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (at == MAP_FAILED)
         goto fail;
-    *out = (struct memory) { .fd = fd, .at = at, .size = size };
+    *out = (struct device_memory) { .fd = fd, .at = at, .size = size };
     return 0;
 fail:
     err = -errno;
@@ -58,7 +34,7 @@ fail:
     return err;
 }
 
-static void memory_free(struct memory *m)
+void device_memory_free(struct device_memory *m)
 {
     if (m->at == NULL)
         return;
@@ -125,14 +101,14 @@ static int make_parts(struct device *dev, struct pci_error *error)
     const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, d->bar1.size };
     int err;
 
-    err = memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
+    err = device_memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
     if (err != 0)
         return err;
     dev->state = (struct device_state *)dev->block.at;
     dev->state->magic = DEVICE_STATE_MAGIC;
     dev->state->version = DEVICE_STATE_VERSION;
     dev->state->size = sizeof(*dev->state);
-    err = memory_new("vfio-userd-bar1", d->bar1.size, &dev->bar1);
+    err = device_memory_new("vfio-userd-bar1", d->bar1.size, &dev->bar1);
     if (err == 0)
         err = pci_new(&d->pci, bar_size, &dev->state->pci, &dev->pci, error);
     if (err == 0)
@@ -177,13 +153,12 @@ void device_free(struct device *dev)
     dirty_log_free(dev->log);
     irq_free(dev->irq);
     pci_free(dev->pci);
-    memory_free(&dev->bar1);
-    memory_free(&dev->block);
+    device_memory_free(&dev->bar1);
+    device_memory_free(&dev->block);
     free(dev);
 }
 
-/* Configuration space has changed what interrupts may pass, and whether DMA may run. */
-static void update_gate(struct device *dev)
+void device_update_gate(struct device *dev)
 {
     irq_set_gate(dev->irq, pci_in_d0(dev->pci), pci_intx_disabled(dev->pci),
                  pci_msi_enabled(dev->pci), pci_msi_masked(dev->pci));
@@ -268,7 +243,7 @@ static void write_config(struct device *dev, uint64_t offset, const void *data, 
     if ((effects & (PCI_EFFECT_FLR | PCI_EFFECT_SOFT_RESET)) != 0)
         device_reset(dev, DEVICE_RESET_BY_GUEST);
     else if ((effects & PCI_EFFECT_GATE) != 0)
-        update_gate(dev);
+        device_update_gate(dev);
 }
 
 int device_write(struct device *dev, uint32_t region, uint64_t offset, const void *data,
@@ -301,7 +276,7 @@ void device_reset(struct device *dev, enum device_reset_by by)
     pci_reset(dev->pci);
     timer_reset(dev->timer);
     irq_reset(dev->irq);
-    update_gate(dev);
+    device_update_gate(dev);
     if (dev->description->bar1.clear_on_reset)
         memset(dev->bar1.at, 0, dev->bar1.size);
     tell(dev, &event);
@@ -361,14 +336,6 @@ void device_take_client(struct device *dev, const struct device_limits *limits)
     dma_set_max_maps(dev->dma, limits->max_dma_maps);
 }
 
-void device_drop_client(struct device *dev)
-{
-    device_log_stop(dev);
-    dma_cancel_all(dev->dma);
-    dma_unmap_all(dev->dma);
-    irq_drop_client(dev->irq);
-}
-
 int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum irq_delivery *how)
 {
     if (dev->stopped)
@@ -424,176 +391,6 @@ bool device_dma_awaits(const struct device *dev)
     return dma_in_flight(dev->dma);
 }
 
-/*
- * State that comes and goes
- */
-
-uint8_t *device_bar1(struct device *dev)
-{
-    return dev->bar1.at;
-}
-
-int device_bar1_fd(const struct device *dev)
-{
-    return dev->bar1.fd;
-}
-
-static const char *bad_irq_field(const struct device *dev, const struct irq_state *irq)
-{
-    if ((uint64_t)irq->msi_pending >> pci_msi_vectors(dev->pci) != 0)
-        return "irq.msi_pending";
-    if (irq->intx_pending > (irq->active != 0))
-        return "irq.intx_pending";
-    if (irq->intx_masked > 1)
-        return "irq.intx_masked";
-    if (irq->err_pending > 1)
-        return "irq.err_pending";
-    return irq->req_pending > 1 ? "irq.req_pending" : NULL;
-}
-
-int device_check_state(const struct device *dev, const struct device_state *state,
-                       char field[DEVICE_FIELD_BYTES])
-{
-    const char *timer = timer_bad_field(dev->timer, &state->timer, state->irq.active);
-    const char *irq = bad_irq_field(dev, &state->irq);
-
-    if (timer != NULL)
-        snprintf(field, DEVICE_FIELD_BYTES, "timer.%s", timer);
-    else if (irq != NULL)
-        snprintf(field, DEVICE_FIELD_BYTES, "%s", irq);
-    else if (!pci_could_be(dev->pci, &state->pci))
-        snprintf(field, DEVICE_FIELD_BYTES, "pci.config");
-    else
-        return 0;
-    return -EINVAL;
-}
-
-int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
-                char field[DEVICE_FIELD_BYTES])
-{
-    int err = device_check_state(dev, state, field);
-
-    if (err != 0)
-        return err;
-    if (!dev->stopped)
-        return -EBUSY;
-    timer_load(dev->timer, &state->timer);
-    dev->state->pci = state->pci;
-    update_gate(dev);
-    irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
-    if (bar1 != NULL)
-        memcpy(dev->bar1.at, bar1, dev->bar1.size);
-    return 0;
-}
-
-/* Puts other memory in BAR1's place. */
-static void move_bar1(struct device *dev, const struct memory *to)
-{
-    struct memory from = dev->bar1;
-
-    dev->bar1 = *to;
-    timer_move_bar1(dev->timer, to->at);
-    memory_free(&from);
-}
-
-int device_adopt_bar1(struct device *dev, int *fd)
-{
-    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
-    struct memory memory = { .fd = *fd, .size = dev->bar1.size };
-    struct stat st;
-
-    if (!dev->stopped)
-        return -EBUSY;
-    if (fstat(*fd, &st) != 0)
-        return -errno;
-    if (st.st_size != (off_t)memory.size || (fcntl(*fd, F_GET_SEALS) & sealed) != sealed)
-        return -EINVAL;
-    memory.at = mmap(NULL, memory.size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-    if (memory.at == MAP_FAILED)
-        return -errno;
-    *fd = -1;
-    move_bar1(dev, &memory);
-    return 0;
-}
-
-int device_renew(struct device *dev)
-{
-    struct memory bar1;
-    int err;
-
-    device_stop(dev);
-    err = memory_new("vfio-userd-bar1", dev->bar1.size, &bar1);
-    if (err != 0)
-        return err;
-    device_drop_client(dev);
-    pci_reset(dev->pci);
-    timer_reset(dev->timer);
-    irq_reset(dev->irq);
-    update_gate(dev);
-    move_bar1(dev, &bar1);
-    dma_set_max_maps(dev->dma, dev->limits.max_dma_maps);
-    device_start(dev);
-    return 0;
-}
-
-/*
- * The dirty log
- */
-
-static void set_log(struct device *dev, struct dirty_log *log)
-{
-    dma_set_log(dev->dma, log);
-    dirty_log_free(dev->log);
-    dev->log = log;
-}
-
-int device_log_start(struct device *dev, uint64_t *page_size,
-                     const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n)
-{
-    struct dirty_log *log;
-    int err;
-
-    if (dev->log != NULL)
-        return -EBUSY;
-    err = dirty_log_new(*page_size, ranges, n, &log);
-    if (err != 0)
-        return err;
-    set_log(dev, log);
-    *page_size = dirty_log_page_size(log);
-    return 0;
-}
-
-int device_log_stop(struct device *dev)
-{
-    if (dev->log == NULL)
-        return -EINVAL;
-    set_log(dev, NULL);
-    return 0;
-}
-
-int device_log_report(struct device *dev, uint64_t iova, uint64_t length, uint64_t page_size,
-                      uint64_t *bitmap)
-{
-    return dev->log != NULL ? dirty_log_report(dev->log, iova, length, page_size, bitmap) : -EINVAL;
-}
-
-int device_log_export(const struct device *dev, uint8_t **bytes, size_t *len)
-{
-    *bytes = NULL;
-    *len = 0;
-    return dev->log != NULL ? dirty_log_export(dev->log, bytes, len) : 0;
-}
-
-int device_log_import(struct device *dev, const uint8_t *bytes, size_t len)
-{
-    struct dirty_log *log = NULL;
-    int err = len > 0 ? dirty_log_import(bytes, len, &log) : 0;
-
-    if (err == 0)
-        set_log(dev, log);
-    return err;
-}
-
 struct irq *device_irq(struct device *dev)
 {
     return dev->irq;
@@ -619,9 +416,10 @@ size_t device_config_size(const struct device *dev)
     return pci_config_size(dev->pci);
 }
 
-uint16_t device_cap_offset(const struct device *dev, unsigned i)
+size_t device_cap_image(const struct device *dev, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],
+                        uint16_t *offset)
 {
-    return pci_cap_offset(dev->pci, i);
+    return pci_cap_image(dev->pci, i, image, offset);
 }
 
 bool device_in_d0(const struct device *dev)

@@ -217,8 +217,9 @@ const struct device_description *device_description(const struct device *dev);
 /* Bytes of configuration space, as device_read would give them. */
 size_t device_config_size(const struct device *dev);
 
-/* Where in it capability i of the description is. */
-uint16_t device_cap_offset(const struct device *dev, unsigned i);
+/* See pci_cap_image. */
+size_t device_cap_image(const struct device *dev, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],
+                        uint16_t *offset);
 
 bool device_in_d0(const struct device *dev);
 bool device_bus_master(const struct device *dev);

@@ -34,6 +34,7 @@ struct pci {
     bool msi_maskable;
     uint16_t msi_mask; /* offset of MSI's Mask Bits, 0 without */
     uint16_t cap_at[DESCRIPTION_MAX_CAPS];
+    uint16_t cap_len[DESCRIPTION_MAX_CAPS];
     uint8_t initial[PCI_SPACE_EXP_SIZE];
     uint8_t writable[PCI_SPACE_EXP_SIZE];        /* 1: takes the bit written */
     uint8_t write_one_clear[PCI_SPACE_EXP_SIZE]; /* 1: writing 1 clears the bit */
@@ -345,6 +346,7 @@ static int layout_caps(struct pci *pci, const struct pci_description *d, struct 
                 continue;
             if (check_cap(pci, d, i, error) != 0 || place(pci, d, i, &at[i], error) != 0)
                 return -EINVAL;
+            pci->cap_len[i] = (uint16_t)cap_size(&d->caps[i]);
             if (is_extended(d->caps[i].kind))
                 fill_ext_cap(pci, &d->caps[i], at[i]);
             else
@@ -440,9 +442,21 @@ size_t pci_config_size(const struct pci *pci)
     return pci->size;
 }
 
-uint16_t pci_cap_offset(const struct pci *pci, unsigned i)
+size_t pci_cap_image(const struct pci *pci, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],
+                     uint16_t *offset)
 {
-    return pci->cap_at[i];
+    size_t len = pci->cap_len[i];
+    uint16_t at = pci->cap_at[i];
+
+    memcpy(image, pci->initial + at, len);
+    memcpy(image + len, pci->writable + at, len);
+    memcpy(image + 2 * len, pci->write_one_clear + at, len);
+    if (at < FIRST_EXT_CAP)
+        image[PCI_CAP_LIST_NEXT] = 0;
+    else
+        put32(image, get32(image) & 0x000fffff);
+    *offset = at;
+    return 3 * len;
 }
 
 void pci_reset(struct pci *pci)

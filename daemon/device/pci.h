@@ -51,8 +51,16 @@ void pci_free(struct pci *pci);
 /* 256, or 4096 with a PCI Express or an extended capability. */
 size_t pci_config_size(const struct pci *pci);
 
-/* Where capability i of the description is. */
-uint16_t pci_cap_offset(const struct pci *pci, unsigned i);
+/* What a guest sees of a capability, at most. */
+#define PCI_CAP_IMAGE_MAX (3 * PCI_SPACE_EXP_SIZE)
+
+/*
+ * Writes to image what a guest sees of capability i of the description, but for its link to the
+ * next one: the bytes after power-on, those that can be written, and those that a written 1 clears.
+ * Returns the number of bytes; *offset is where the capability is.
+ */
+size_t pci_cap_image(const struct pci *pci, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],
+                     uint16_t *offset);
 
 /*
  * Reads len bytes at offset; the range is inside the space. level is shown as Interrupt Status,

@@ -13,7 +13,7 @@
 #define MODEL "timer"
 #define MAGIC 0x74737675u /* "uvst" */
 
-#define CAP_BYTES 8u /* u16 offset, u8 kind, u8 0, u32 crc32 of the rest of its description */
+#define CAP_BYTES 8u /* u16 offset, u8 kind, u8 0, u32 crc32 of what a guest sees of it */
 
 /*
  * BEGIN
@@ -63,48 +63,21 @@ static const struct begin_field {
     [BEGIN_CAPABILITIES] = { "pci.capabilities", FORMAT_CAPS, 0 },
 };
 
-static uint32_t add_bytes(uint32_t crc, const uint8_t *bytes, size_t len)
-{
-    static const uint8_t zero = 0;
-
-    for (size_t i = 0; i < len; i++)
-        crc = (uint32_t)crc32_z(crc, bytes != NULL ? &bytes[i] : &zero, 1);
-    return crc;
-}
-
-static uint32_t add_number(uint32_t crc, uint64_t value)
-{
-    uint8_t bytes[8];
-
-    state_put(bytes, value, sizeof(bytes));
-    return add_bytes(crc, bytes, sizeof(bytes));
-}
-
-/* Of what a capability is, but for where it is. */
-static uint32_t cap_crc(const struct pci_cap_description *cap)
-{
-    const uint64_t numbers[] = { cap->no_soft_reset, cap->flr,     cap->maskable, cap->address64,
-                                 cap->vectors,       cap->id,      cap->revision, cap->length,
-                                 cap->serial,        cap->data_len };
-    uint32_t crc = 0;
-
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
-        crc = add_number(crc, numbers[i]);
-    crc = add_bytes(crc, cap->data, cap->data_len);
-    return add_bytes(crc, cap->mask, cap->data_len);
-}
-
 static void put_caps(const struct device *dev, struct state_fields *f)
 {
     const struct pci_description *d = &device_description(dev)->pci;
     uint8_t *at = state_field_add(f, BEGIN_CAPABILITIES, (uint16_t)(d->n_caps * CAP_BYTES));
+    uint8_t image[PCI_CAP_IMAGE_MAX];
 
     if (at == NULL)
         return;
     for (unsigned i = 0; i < d->n_caps; i++, at += CAP_BYTES) {
-        state_put(at, device_cap_offset(dev, i), 2);
+        uint16_t offset;
+        size_t len = device_cap_image(dev, i, image, &offset);
+
+        state_put(at, offset, 2);
         state_put(at + 2, d->caps[i].kind, 2);
-        state_put(at + 4, cap_crc(&d->caps[i]), 4);
+        state_put(at + 4, (uint32_t)crc32_z(0, image, len), 4);
     }
 }
 

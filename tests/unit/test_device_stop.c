@@ -4,8 +4,8 @@
  * state, memory, maps and eventfds can come from another one.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "device_private.h"
+#include "dirty_log.h"
+
+/*
+ * State that comes and goes
+ */
+
+uint8_t *device_bar1(struct device *dev)
+{
+    return dev->bar1.at;
+}
+
+int device_bar1_fd(const struct device *dev)
+{
+    return dev->bar1.fd;
+}
+
+static const char *bad_irq_field(const struct device *dev, const struct irq_state *irq)
+{
+    if ((uint64_t)irq->msi_pending >> pci_msi_vectors(dev->pci) != 0)
+        return "irq.msi_pending";
+    if (irq->intx_pending > (irq->active != 0))
+        return "irq.intx_pending";
+    if (irq->intx_masked > 1)
+        return "irq.intx_masked";
+    if (irq->err_pending > 1)
+        return "irq.err_pending";
+    return irq->req_pending > 1 ? "irq.req_pending" : NULL;
+}
+
+int device_check_state(const struct device *dev, const struct device_state *state,
+                       char field[DEVICE_FIELD_BYTES])
+{
+    const char *timer = timer_bad_field(dev->timer, &state->timer, state->irq.active);
+    const char *irq = bad_irq_field(dev, &state->irq);
+
+    if (timer != NULL)
+        snprintf(field, DEVICE_FIELD_BYTES, "timer.%s", timer);
+    else if (irq != NULL)
+        snprintf(field, DEVICE_FIELD_BYTES, "%s", irq);
+    else if (!pci_could_be(dev->pci, &state->pci))
+        snprintf(field, DEVICE_FIELD_BYTES, "pci.config");
+    else
+        return 0;
+    return -EINVAL;
+}
+
+int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
+                char field[DEVICE_FIELD_BYTES])
+{
+    int err = device_check_state(dev, state, field);
+
+    if (err != 0)
+        return err;
+    if (!dev->stopped)
+        return -EBUSY;
+    timer_load(dev->timer, &state->timer);
+    dev->state->pci = state->pci;
+    device_update_gate(dev);
+    irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
+    if (bar1 != NULL)
+        memcpy(dev->bar1.at, bar1, dev->bar1.size);
+    return 0;
+}
+
+/* Puts other memory in BAR1's place. */
+static void move_bar1(struct device *dev, const struct device_memory *to)
+{
+    struct device_memory from = dev->bar1;
+
+    dev->bar1 = *to;
+    timer_move_bar1(dev->timer, to->at);
+    device_memory_free(&from);
+}
+
+int device_adopt_bar1(struct device *dev, int *fd)
+{
+    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
+    struct device_memory memory = { .fd = *fd, .size = dev->bar1.size };
+    struct stat st;
+
+    if (!dev->stopped)
+        return -EBUSY;
+    if (fstat(*fd, &st) != 0)
+        return -errno;
+    if (st.st_size != (off_t)memory.size || (fcntl(*fd, F_GET_SEALS) & sealed) != sealed)
+        return -EINVAL;
+    memory.at = mmap(NULL, memory.size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (memory.at == MAP_FAILED)
+        return -errno;
+    *fd = -1;
+    move_bar1(dev, &memory);
+    return 0;
+}
+
+int device_renew(struct device *dev)
+{
+    struct device_memory bar1;
+    int err;
+
+    device_stop(dev);
+    err = device_memory_new("vfio-userd-bar1", dev->bar1.size, &bar1);
+    if (err != 0)
+        return err;
+    device_drop_client(dev);
+    pci_reset(dev->pci);
+    timer_reset(dev->timer);
+    irq_reset(dev->irq);
+    device_update_gate(dev);
+    move_bar1(dev, &bar1);
+    dma_set_max_maps(dev->dma, dev->limits.max_dma_maps);
+    device_start(dev);
+    return 0;
+}
+
+/*
+ * The dirty log
+ */
+
+static void set_log(struct device *dev, struct dirty_log *log)
+{
+    dma_set_log(dev->dma, log);
+    dirty_log_free(dev->log);
+    dev->log = log;
+}
+
+int device_log_start(struct device *dev, uint64_t *page_size,
+                     const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n)
+{
+    struct dirty_log *log;
+    int err;
+
+    if (dev->log != NULL)
+        return -EBUSY;
+    err = dirty_log_new(*page_size, ranges, n, &log);
+    if (err != 0)
+        return err;
+    set_log(dev, log);
+    *page_size = dirty_log_page_size(log);
+    return 0;
+}
+
+int device_log_stop(struct device *dev)
+{
+    if (dev->log == NULL)
+        return -EINVAL;
+    set_log(dev, NULL);
+    return 0;
+}
+
+int device_log_report(struct device *dev, uint64_t iova, uint64_t length, uint64_t page_size,
+                      uint64_t *bitmap)
+{
+    return dev->log != NULL ? dirty_log_report(dev->log, iova, length, page_size, bitmap) : -EINVAL;
+}
+
+int device_log_export(const struct device *dev, uint8_t **bytes, size_t *len)
+{
+    *bytes = NULL;
+    *len = 0;
+    return dev->log != NULL ? dirty_log_export(dev->log, bytes, len) : 0;
+}
+
+int device_log_import(struct device *dev, const uint8_t *bytes, size_t len)
+{
+    struct dirty_log *log = NULL;
+    int err = len > 0 ? dirty_log_import(bytes, len, &log) : 0;
+
+    if (err == 0)
+        set_log(dev, log);
+    return err;
+}
+
+/*
+ * All that a client gave
+ */
+
+void device_drop_client(struct device *dev)
+{
+    device_log_stop(dev);
+    dma_cancel_all(dev->dma);
+    dma_unmap_all(dev->dma);
+    irq_drop_client(dev->irq);
+}
