@@ -81,6 +81,17 @@ int accept_listen(const char *path, mode_t mode, struct accept_place *place)
     return fd;
 }
 
+int accept_listen_at(const char *module, const char *path, mode_t mode, struct accept_place *place)
+{
+    int fd = accept_listen(path, mode, place);
+
+    if (fd == -EADDRINUSE)
+        log_err(module, "%s: another process serves this socket, or it is no socket", path);
+    else if (fd < 0)
+        log_err(module, "%s: %s", path, strerror(-fd));
+    return fd;
+}
+
 void accept_unlink(const struct accept_place *place)
 {
     struct stat st;

@@ -26,6 +26,9 @@ struct accept_place {
  */
 int accept_listen(const char *path, mode_t mode, struct accept_place *place);
 
+/* The same, saying what is wrong in the log as module's. */
+int accept_listen_at(const char *module, const char *path, mode_t mode, struct accept_place *place);
+
 /* Removes the socket at place, unless it is another by now. */
 void accept_unlink(const struct accept_place *place);
 

@@ -22,15 +22,13 @@
 #include "heartbeat.h"
 #include "log.h"
 #include "migrate/migration.h"
-#include "moves.h"
+#include "moving.h"
 #include "reload.h"
+#include "requests.h"
 #include "session/listener.h"
 #include "session/session.h"
 #include "stats.h"
 #include "wake.h"
-
-/* The socket's directory is the gate; the group may connect. */
-#define SOCKET_MODE 0660
 
 /* A client that does not take its last answers is waited for no longer. */
 #define FINISH_MS 500
@@ -62,11 +60,6 @@ static void on_wake(void *opaque)
     struct daemon *d = opaque;
 
     device_wake(d->dev);
-}
-
-struct session *daemon_client(struct daemon *d)
-{
-    return d->listener != NULL ? listener_client(d->listener) : NULL;
 }
 
 static int host_send_dma(void *opaque, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
@@ -140,17 +133,11 @@ static int make_device(struct daemon *d)
  * Sockets
  */
 
-static void stop(struct daemon *d, const char *reason)
-{
-    d->end_reason = reason;
-    uv_stop(&d->loop);
-}
-
 static void on_done(void *opaque)
 {
     struct daemon *d = opaque;
 
-    stop(d, "the connection given with --fd has ended");
+    daemon_stop(d, "the connection given with --fd has ended");
 }
 
 static void on_client_event(void *opaque, const struct event *event)
@@ -158,17 +145,6 @@ static void on_client_event(void *opaque, const struct event *event)
     const struct daemon *d = opaque;
 
     control_publish(d->control, event);
-}
-
-static int listen_at(const char *path, struct accept_place *place)
-{
-    int fd = accept_listen(path, SOCKET_MODE, place);
-
-    if (fd == -EADDRINUSE)
-        log_err("daemon", "%s: another process serves this socket, or it is no socket", path);
-    else if (fd < 0)
-        log_err("daemon", "%s: %s", path, strerror(-fd));
-    return fd;
 }
 
 /* Where clients connect, for people: the daemon may have been given its socket. */
@@ -196,7 +172,8 @@ static int make_listener(struct daemon *d)
     int err;
 
     if (d->options.socket_path != NULL) {
-        fd = listen_at(d->options.socket_path, &d->socket_place);
+        fd = accept_listen_at("daemon", d->options.socket_path, DAEMON_SOCKET_MODE,
+                              &d->socket_place);
         if (fd < 0)
             return fd;
     }
@@ -205,160 +182,6 @@ static int make_listener(struct daemon *d)
     err = listener_new(&d->loop, fd, d->dev, &host, &d->listener);
     if (err != 0)
         log_err("daemon", "the vfio-user socket cannot be served: %s", strerror(-err));
-    return err;
-}
-
-static bool client_of(void *opaque, struct client_info *out)
-{
-    struct session *s = daemon_client(opaque);
-
-    if (s == NULL)
-        return false;
-    session_info(s, out);
-    return true;
-}
-
-static int64_t monotonic_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
-
-/*
- * Reload
- */
-
-void daemon_set_log_level(const struct daemon_options *options)
-{
-    int level = options->description->log_level;
-
-    if (!options->log_level_given)
-        log_set_level(level != 0 ? (enum log_level)level : LOG_LEVEL_INFO);
-}
-
-static void adopt(struct daemon *d, struct device_description *description,
-                  const struct reload_outcome *outcome)
-{
-    char changed[256] = "";
-    const char *text;
-    size_t len = 0;
-
-    description_adopt(d->options.description, description);
-    description_fini(description);
-    device_set_limits(d->dev, &d->options.description->limits);
-    log_set_level(d->first_level); /* whatever it was set to since */
-    daemon_set_log_level(&d->options);
-    for (unsigned i = 0; i < outcome->n_changed && len < sizeof(changed); i++)
-        len += (size_t)snprintf(changed + len, sizeof(changed) - len, "%s%s", i > 0 ? ", " : "",
-                                outcome->changed[i].key);
-    text = len > 0 ? changed : "nothing";
-    if (log_limit_pass(&d->reload_limit, "reload"))
-        log_event(LOG_EVENT_RELOADED, LOG_FIELDS(LOG_TEXT("CHANGED", text)), LOG_LEVEL_INFO,
-                  "reload", "changed: %s", text);
-}
-
-/* A level of the command line's stays, whatever the description says. */
-static void forget_log_level(struct reload_outcome *outcome)
-{
-    unsigned kept = 0;
-
-    for (unsigned i = 0; i < outcome->n_changed; i++) {
-        if (strcmp(outcome->changed[i].key, "log_level") != 0)
-            outcome->changed[kept++] = outcome->changed[i];
-    }
-    outcome->n_changed = kept;
-}
-
-static int reload(void *opaque, struct reload_outcome *out)
-{
-    struct daemon *d = opaque;
-    struct device_description description;
-    int err;
-
-    service_reloading(d->options.service);
-    err = reload_read(d->options.config, d->options.config_optional, d->options.description,
-                      &description, out);
-    if (d->options.log_level_given)
-        forget_log_level(out);
-    if (err == 0)
-        adopt(d, &description, out);
-    else if (log_limit_pass(&d->reload_limit, "reload"))
-        log_event(LOG_EVENT_RELOAD_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", out->reason)),
-                  LOG_LEVEL_ERR, "reload", "refused: %s", out->reason);
-    heartbeat_ready(&d->heartbeat);
-    return err;
-}
-
-static void quit(void *opaque)
-{
-    stop(opaque, "vfuctl quit");
-}
-
-/*
- * Capture
- */
-
-static void on_capture_ended(void *opaque)
-{
-    struct daemon *d = opaque;
-
-    d->capture = NULL;
-    listener_set_capture(d->listener, NULL);
-}
-
-static int capture(void *opaque, int fd, uint32_t snaplen)
-{
-    struct daemon *d = opaque;
-    const struct capture_host host = { .opaque = d, .ended = on_capture_ended };
-    int err;
-
-    if (d->capture != NULL) {
-        close(fd);
-        return -EBUSY;
-    }
-    err = capture_new(&d->loop, fd, d->options.name, snaplen, &host, &d->capture);
-    if (err == 0)
-        listener_set_capture(d->listener, d->capture);
-    return err;
-}
-
-static bool capturing(void *opaque)
-{
-    const struct daemon *d = opaque;
-
-    return d->capture != NULL;
-}
-
-static int make_control(struct daemon *d)
-{
-    struct control_host host = { .opaque = d,
-                                 .dev = d->dev,
-                                 .migration = d->migration,
-                                 .name = d->options.name,
-                                 .started_ns = monotonic_now(),
-                                 .client = client_of,
-                                 .reload = reload,
-                                 .quit = quit,
-                                 .capture = capture,
-                                 .capturing = capturing,
-                                 .stats = &d->stats };
-    int fd = d->options.control_fd;
-    int err;
-
-    if (d->options.control_path != NULL) {
-        fd = listen_at(d->options.control_path, &d->control_place);
-        if (fd < 0)
-            return fd;
-    }
-    d->options.control_fd = -1;
-    if (fd < 0)
-        return 0;
-    moves_fill(d, &host);
-    err = control_new(&d->loop, fd, &host, &d->control);
-    if (err != 0)
-        log_err("daemon", "the control socket cannot be served: %s", strerror(-err));
     return err;
 }
 
@@ -373,9 +196,9 @@ static void on_signal(uv_signal_t *handle, int signum)
     struct reload_outcome outcome;
 
     if (signum == SIGHUP)
-        reload(d, &outcome);
+        requests_reload(d, &outcome);
     else
-        stop(d, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+        daemon_stop(d, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
 static void start_signals(struct daemon *d)
@@ -405,13 +228,15 @@ static void describe(void *opaque, char *text, size_t size)
     const struct device_state *state = device_state(d->dev);
     unsigned long long interrupts = irq_count(device_irq(d->dev));
     struct client_info client;
+    const char *went_to = moving_went_to(d->moving);
     char who[48] = "no client";
 
-    if (client_of(d, &client))
+    if (requests_client(d, &client))
         snprintf(who, sizeof(who), "client %d attached", (int)client.pid);
-    snprintf(text, size, "%s, timer %s, %llu interrupt%s", who,
+    snprintf(text, size, "%s, timer %s, %llu interrupt%s%s%s", who,
              state->timer.deadline != 0 ? "armed" : "not armed", interrupts,
-             interrupts == 1 ? "" : "s");
+             interrupts == 1 ? "" : "s", went_to != NULL ? "; migrated to " : "",
+             went_to != NULL ? went_to : "");
 }
 
 int daemon_new(const struct daemon_options *options, struct daemon **out)
@@ -439,9 +264,9 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (err == 0)
         err = make_listener(d);
     if (err == 0)
-        err = moves_init(d);
+        err = requests_make_moving(d);
     if (err == 0)
-        err = make_control(d);
+        err = requests_make_control(d);
     if (err != 0) {
         daemon_free(d);
         return err;
@@ -472,9 +297,11 @@ void daemon_run(struct daemon *d)
     log_ready(d);
     heartbeat_ready(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT);
+    moving_finish(d->moving);
     log_event(LOG_EVENT_STOPPING, LOG_FIELDS(LOG_TEXT("REASON", d->end_reason)), LOG_LEVEL_INFO,
               "daemon", "stopping: %s", d->end_reason);
-    snprintf(status, sizeof(status), "stopping: %s", d->end_reason);
+    snprintf(status, sizeof(status), "%s%s",
+             moving_went_to(d->moving) != NULL ? "" : "stopping: ", d->end_reason);
     service_stopping(d->options.service, status);
     control_finish(d->control);
     listener_finish(d->listener, FINISH_MS);
@@ -495,8 +322,8 @@ void daemon_free(struct daemon *d)
     accept_unlink(&d->control_place);
     control_free(d->control);
     capture_finish(d->capture, 0, "vfio-userd ends");
+    moving_free(d->moving);
     d->control = NULL; /* what happens from here on is nobody's news */
-    moves_fini(d);
     listener_free(d->listener);
     d->listener = NULL;
     migration_free(d->migration);

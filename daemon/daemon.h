@@ -26,16 +26,11 @@ struct daemon_options {
     bool described;                         /* the file was there */
     bool log_level_given;                   /* on the command line: a reload leaves it alone */
     struct service *service;
+    void (*on_phase)(const char *phase); /* of a handover, for tests; NULL */
 };
 
 /* Both sockets answer when this returns 0. Errors are logged, and returned as -errno. */
 int daemon_new(const struct daemon_options *options, struct daemon **out);
-
-/*
- * Lets log_level of the description hold, unless the command line has set the level. For the start,
- * before anything is logged; a reload does it too.
- */
-void daemon_set_log_level(const struct daemon_options *options);
 
 /*
  * Runs until SIGTERM, SIGINT, or the end of the only connection there can be. Then what the client

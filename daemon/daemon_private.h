@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the daemon is made of: for daemon.c, which makes it and runs it, and moves.c, which moves
- * its device's state.
+ * What the daemon is made of: for daemon.c, which makes it and runs it, and requests.c, which does
+ * what operators ask of it.
  */
 #ifndef VFIO_USERD_DAEMON_PRIVATE_H
 #define VFIO_USERD_DAEMON_PRIVATE_H
@@ -12,9 +12,13 @@
 #include "daemon.h"
 #include "heartbeat.h"
 #include "log.h"
+#include "session/listener.h"
 #include "stats.h"
 
 #define DAEMON_N_SIGNALS 3
+
+/* The sockets' directory is the gate; the group may connect. */
+#define DAEMON_SOCKET_MODE 0660
 
 struct daemon {
     uv_loop_t loop;
@@ -24,8 +28,8 @@ struct daemon {
     struct migration *migration;
     struct listener *listener;
     struct control *control;
+    struct moving *moving;
     struct capture *capture; /* NULL: none runs */
-    struct transfers *transfers;
     uv_signal_t signals[DAEMON_N_SIGNALS];
     struct heartbeat heartbeat;
     struct log_limit reload_limit;
@@ -38,6 +42,16 @@ struct daemon {
 };
 
 /* The attached client's session, NULL without one. */
-struct session *daemon_client(struct daemon *d);
+static inline struct session *daemon_client(struct daemon *d)
+{
+    return d->listener != NULL ? listener_client(d->listener) : NULL;
+}
+
+/* Ends the loop, and with it the daemon; reason is a string that is never freed. */
+static inline void daemon_stop(struct daemon *d, const char *reason)
+{
+    d->end_reason = reason;
+    uv_stop(&d->loop);
+}
 
 #endif

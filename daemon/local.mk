@@ -13,6 +13,7 @@ libdaemon_a_SOURCES = \
 	daemon/control/methods.c daemon/control/methods.h \
 	daemon/control/methods_act.c \
 	daemon/control/methods_move.c \
+	daemon/control/methods_migrate.c \
 	daemon/control/methods_stats.c \
 	daemon/control/methods_status.c \
 	daemon/control/monitor.c daemon/control/monitor.h \
@@ -34,13 +35,19 @@ libdaemon_a_SOURCES = \
 	daemon/instance.c daemon/instance.h \
 	daemon/log.c daemon/log.h \
 	daemon/migrate/content.c daemon/migrate/content.h \
+	daemon/migrate/handover.c daemon/migrate/handover.h \
+	daemon/migrate/handover_wire.c daemon/migrate/handover_wire.h \
 	daemon/migrate/loading.c daemon/migrate/loading.h \
 	daemon/migrate/migration.c daemon/migrate/migration.h \
+	daemon/migrate/parcel.c daemon/migrate/parcel.h \
+	daemon/migrate/receive.c daemon/migrate/receive.h \
 	daemon/migrate/saving.c daemon/migrate/saving.h \
 	daemon/migrate/staging.c daemon/migrate/staging.h \
 	daemon/migrate/transfers.c daemon/migrate/transfers.h \
-	daemon/moves.c daemon/moves.h \
+	daemon/migrate/unpack.c daemon/migrate/unpack.h \
+	daemon/moving.c daemon/moving.h \
 	daemon/reload.c daemon/reload.h \
+	daemon/requests.c daemon/requests.h \
 	daemon/service/datagram.c daemon/service/datagram.h \
 	daemon/stats.c daemon/stats.h \
 	daemon/service/journal.c daemon/service/journal.h \

@@ -83,6 +83,9 @@ const char *log_event_id(enum log_event event)
         [LOG_EVENT_RELOAD_REFUSED] = "a1bb0dcae9624657941d5bc3da53b390",
         [LOG_EVENT_OUT_OF_FDS] = "c70706f6c2334ffbac235eeb5f603896",
         [LOG_EVENT_CONTROL_REFUSED] = "a537db4ba593433788378130ef3e284e",
+        [LOG_EVENT_MOVED] = "5a13695ac2eb43c48a6211827a7eafcc",
+        [LOG_EVENT_RECEIVED] = "ad135fa9d3ed45dd99f795991650fecc",
+        [LOG_EVENT_MOVE_FAILED] = "2c1b4c4ce5a5412c8f4baf836fed5b5e",
     };
 
     return ids[event];

@@ -37,6 +37,9 @@ enum log_event {
     LOG_EVENT_RELOAD_REFUSED,      /* REASON */
     LOG_EVENT_OUT_OF_FDS,
     LOG_EVENT_CONTROL_REFUSED, /* PEER_PID, REASON */
+    LOG_EVENT_MOVED,           /* DESTINATION, BYTES, FDS, BLACKOUT */
+    LOG_EVENT_RECEIVED,        /* SOURCE, BLACKOUT */
+    LOG_EVENT_MOVE_FAILED,     /* DESTINATION, PHASE, REASON */
     LOG_EVENT_COUNT            /* not an event */
 };
 

@@ -21,6 +21,7 @@
 #include "instance.h"
 #include "log.h"
 #include "lspci.h"
+#include "requests.h"
 #include "service/service.h"
 
 #define EXIT_USAGE       2
@@ -319,7 +320,7 @@ static int load_description(struct options *o, struct device_description *out)
     }
     o->daemon.described = err == 0;
     o->daemon.description = out;
-    daemon_set_log_level(&o->daemon);
+    requests_set_log_level(&o->daemon);
     warning = config_warning(out);
     if (warning != NULL)
         log_warning("config", "%s: %s", o->daemon.config, warning);

@@ -30,6 +30,7 @@ struct connection {
     bool ended;     /* the peer sends no more */
     bool monitors;  /* has events, and calls no more */
     uint64_t lost;  /* events that a monitor has not got */
+    bool migrates;  /* its Migrate gets more replies */
     bool upgrading; /* when its reply is sent, the socket is the taker's */
     struct method_taker taker;
 };
@@ -42,6 +43,7 @@ struct control {
     struct connection *connections[MAX_CONNECTIONS]; /* served longest ago first, no gaps */
     unsigned n_connections;
     unsigned n_monitors;
+    struct connection *migrating; /* whose Migrate is under way; NULL: none, or it has gone */
     struct log_limit limit;
     struct log_limit acts; /* for what operators do */
 };
@@ -72,6 +74,8 @@ static void drop_connection(struct connection *c)
 {
     remove_at(c->control, place_of(c));
     c->control->n_monitors -= c->monitors;
+    if (c->control->migrating == c)
+        c->control->migrating = NULL;
     watch_free(c->watch);
     varlink_free(c->varlink);
     free(c);
@@ -96,6 +100,8 @@ static const char *describe(int err)
         return "a message is longer than 1 MiB";
     case -ENOBUFS:
         return "it does not read its replies";
+    case -ETOOMANYREFS:
+        return "it sends more file descriptors than a call may bring";
     case -EPIPE:
     case -ECONNRESET:
         return NULL; /* those that go without their reply have broken no rule */
@@ -106,7 +112,7 @@ static const char *describe(int err)
 
 static bool has_call(const struct connection *c)
 {
-    return !c->monitors && !c->upgrading && varlink_pending(c->varlink);
+    return !c->monitors && !c->upgrading && !c->migrates && varlink_pending(c->varlink);
 }
 
 /*
@@ -142,11 +148,11 @@ static void settle(struct connection *c)
         hand_over(c);
     } else if (c->monitors && varlink_pending(c->varlink)) {
         close_connection(c, "it calls while it monitors");
-    } else if (c->ended && (c->monitors || (!queued && !has_call(c)))) {
+    } else if (c->ended && (c->monitors || c->migrates || (!queued && !has_call(c)))) {
         close_connection(c, NULL);
     } else {
         /* While there are calls to answer, more need not be read. */
-        bool reads = !c->ended && !c->upgrading && !has_call(c);
+        bool reads = !c->ended && !c->upgrading && !varlink_pending(c->varlink);
 
         watch_set(c->watch, (reads ? UV_READABLE : 0) | (queued ? UV_WRITABLE : 0));
     }
@@ -208,8 +214,31 @@ static void record(const struct connection *c, const struct methods_answer *answ
                     answer->method->name + sizeof(METHOD_INTERFACE));
 }
 
+/* Begins what Migrate has asked for. Replies follow: see control_progress and control_moved. */
+static void migrate(struct connection *c, struct json_object *call)
+{
+    const struct moving_outcome no_fd = {
+        .error = "MigrationFailed",
+        .phase = "offer",
+        .reason = "the call's parameter connection names a file descriptor that did not come"
+    };
+    struct moving_request request;
+    int connection;
+
+    method_migrate_request(method_parameter(call, "parameters"), &request, &connection);
+    c->migrates = true;
+    c->control->migrating = c;
+    if (connection >= 0)
+        request.fd = varlink_take_message_fd(c->varlink, (unsigned)connection);
+    if (connection >= 0 && request.fd < 0)
+        control_moved(c->control, &no_fd);
+    else
+        moving_migrate(c->control->host.moving, &request);
+}
+
 /* What the call wants besides its reply. */
-static void follow_up(struct connection *c, const struct methods_answer *answer)
+static void follow_up(struct connection *c, const struct methods_answer *answer,
+                      struct json_object *call)
 {
     switch (answer->then) {
     case METHOD_THEN_MONITOR:
@@ -219,6 +248,9 @@ static void follow_up(struct connection *c, const struct methods_answer *answer)
     case METHOD_THEN_HAND_OVER:
         c->upgrading = true;
         c->taker = answer->taker;
+        break;
+    case METHOD_THEN_MIGRATE:
+        migrate(c, call);
         break;
     case METHOD_THEN_NOTHING:
     case METHOD_THEN_QUIT:
@@ -241,14 +273,16 @@ static int execute(struct connection *c, bool *quit)
     if (err <= 0)
         return err;
     methods_call(&c->control->host, is_owner(&c->peer), call, &answer);
-    json_object_put(call);
-    if (answer.reply == NULL)
+    if (answer.reply == NULL) {
+        json_object_put(call);
         return -ENOMEM;
+    }
     record(c, &answer);
     err = answer.wanted ? varlink_send(c->varlink, answer.reply) : 0;
     json_object_put(answer.reply);
     if (err == 0)
-        follow_up(c, &answer);
+        follow_up(c, &answer, call);
+    json_object_put(call);
     *quit = answer.then == METHOD_THEN_QUIT;
     return err;
 }
@@ -371,6 +405,8 @@ static int add_connection(struct control *control, int fd)
     c->control = control;
     peer_credentials(fd, &c->peer);
     err = varlink_new(fd, &c->varlink);
+    if (err == 0 && is_owner(&c->peer)) /* who else sends fds has no use for them */
+        varlink_allow_fds(c->varlink);
     if (err == 0)
         err = watch_new(control->loop, fd, on_socket, c, &c->watch);
     if (err != 0) {
@@ -471,4 +507,30 @@ void control_publish(struct control *c, const struct event *event)
             offer(c->connections[i], text, len);
     }
     json_object_put(reply);
+}
+
+/* A further reply to Migrate. */
+static void tell_migrating(struct control *control, struct json_object *reply)
+{
+    struct connection *c = control->migrating;
+
+    /* One that does not read is not waited for; it is closed when its turn comes. */
+    if (reply != NULL && varlink_send(c->varlink, reply) == 0)
+        watch_set(c->watch, UV_READABLE | UV_WRITABLE);
+    json_object_put(reply);
+}
+
+void control_progress(struct control *c, const struct moving_progress *progress)
+{
+    if (c != NULL && c->migrating != NULL)
+        tell_migrating(c, method_migrate_progress(progress));
+}
+
+void control_moved(struct control *c, const struct moving_outcome *outcome)
+{
+    if (c == NULL || c->migrating == NULL)
+        return;
+    tell_migrating(c, method_migrate_end(outcome));
+    c->migrating->migrates = false;
+    c->migrating = NULL;
 }

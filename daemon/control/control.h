@@ -24,6 +24,9 @@
 struct control;
 struct event;
 struct migration;
+struct moving;
+struct moving_outcome;
+struct moving_progress;
 struct reload_outcome;
 struct stats;
 
@@ -31,7 +34,7 @@ struct stats;
 struct control_host {
     void *opaque;
     struct device *dev;
-    struct migration *migration; /* NULL: the device does not migrate */
+    struct migration *migration;                           /* NULL: the device does not migrate */
     const char *name;                                      /* of the instance */
     int64_t started_ns;                                    /* monotonic */
     bool (*client)(void *opaque, struct client_info *out); /* false: none is attached */
@@ -56,6 +59,9 @@ struct control_host {
     int (*save)(void *opaque, int fd, uint32_t unused);
     const char *(*refuse_load)(void *opaque);
     int (*load)(void *opaque, int fd, uint32_t unused);
+    struct moving *moving; /* handovers; outlives it; NULL: there are none */
+    /* Takes fd and receives a device over it, within ms. Not NULL when moving is not. */
+    int (*receive)(void *opaque, int fd, uint32_t ms);
     struct stats *stats; /* control counts its own in it; outlives it */
 };
 
@@ -70,5 +76,9 @@ void control_free(struct control *c);
 
 /* Tells those who monitor; sent in the loop's next turn. NULL is allowed, and has none. */
 void control_publish(struct control *c, const struct event *event);
+
+/* Tells whoever called Migrate, if it is still there: how far it is, and how it has ended. */
+void control_progress(struct control *c, const struct moving_progress *progress);
+void control_moved(struct control *c, const struct moving_outcome *outcome);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "client_info.h"
 #include "control.h"
+#include "moving.h"
 
 #define METHOD_INTERFACE "io.vfiouserd.Device"
 #define METHOD_SERVICE   "org.varlink.service"
@@ -36,6 +37,7 @@ enum method_then {
     METHOD_THEN_MONITOR,
     METHOD_THEN_HAND_OVER,
     METHOD_THEN_QUIT,
+    METHOD_THEN_MIGRATE, /* the connection gets more replies; see method_migrate_request */
 };
 
 /*
@@ -66,7 +68,7 @@ struct method_parameter {
     bool optional;
 };
 
-#define METHOD_MAX_PARAMETERS 2
+#define METHOD_MAX_PARAMETERS 4
 
 struct method {
     const char *name; /* in full */
@@ -114,6 +116,26 @@ void method_get_stats(const struct control_host *host, struct json_object *param
 /* Monitor: monitor.c. */
 void method_monitor(const struct control_host *host, struct json_object *parameters,
                     struct method_outcome *out);
+
+/* Migrate and Receive: methods_migrate.c. */
+void method_migrate(const struct control_host *host, struct json_object *parameters,
+                    struct method_outcome *out);
+void method_receive(const struct control_host *host, struct json_object *parameters,
+                    struct method_outcome *out);
+
+/*
+ * What a call of Migrate asks for, with fd -1, and which of the call's fds is the connection, -1
+ * for none. Strings are the parameters'.
+ */
+void method_migrate_request(struct json_object *parameters, struct moving_request *out,
+                            int *connection);
+
+/* Replies to Migrate after the first, to be put; NULL without memory. */
+struct json_object *method_migrate_progress(const struct moving_progress *progress);
+struct json_object *method_migrate_end(const struct moving_outcome *outcome);
+
+/* Adds Busy to *out, and returns true, when a handover is under way that must not be disturbed. */
+bool method_is_busy(const struct control_host *host, struct method_outcome *out);
 
 /* What changes something: methods_act.c. */
 void method_trigger_irq(const struct control_host *host, struct json_object *parameters,

@@ -108,6 +108,23 @@ static const struct method methods[] = {
       { { "snaplen", OPTIONAL(int) }, PARAMETERS_END } },
     { OURS("Save"), method_save, METHOD_ACT, METHOD_UPGRADE, NO_PARAMETERS },
     { OURS("Load"), method_load, METHOD_OWN, METHOD_UPGRADE, NO_PARAMETERS },
+    { OURS("Migrate"),
+      method_migrate,
+      METHOD_OWN,
+      METHOD_MORE,
+      { { "to", REQUIRED(string) },
+        { "connection", OPTIONAL(int) },
+        { "keep", OPTIONAL(boolean) },
+        { "timeout", OPTIONAL(int) },
+        PARAMETERS_END } },
+    { OURS("Receive"),
+      method_receive,
+      METHOD_OWN,
+      METHOD_UPGRADE,
+      { { "offer", REQUIRED(string) },
+        { "from", OPTIONAL(string) },
+        { "timeout", OPTIONAL(int) },
+        PARAMETERS_END } },
     { SERVICE("GetInfo"), get_info, METHOD_READ, METHOD_PLAIN, NO_PARAMETERS },
     { SERVICE("GetInterfaceDescription"),
       get_interface_description,
@@ -291,7 +308,7 @@ void methods_call(const struct control_host *host, bool owner, struct json_objec
     if (outcome.error != NULL)
         method_add_string(reply, "error", outcome.error);
     method_add(reply, "parameters", outcome.parameters);
-    if (outcome.then == METHOD_THEN_MONITOR)
+    if (outcome.then == METHOD_THEN_MONITOR || outcome.then == METHOD_THEN_MIGRATE)
         method_add_bool(reply, "continues", true);
     out->reply = reply;
     out->failed = outcome.error != NULL;

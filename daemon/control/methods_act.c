@@ -52,7 +52,8 @@ void method_reset(const struct control_host *host, struct json_object *parameter
                   struct method_outcome *out)
 {
     (void)parameters;
-    (void)out;
+    if (method_is_busy(host, out))
+        return;
     device_reset(host->dev, DEVICE_RESET_BY_OPERATOR);
     if (host->migration != NULL)
         migration_reset(host->migration);

@@ -59,11 +59,13 @@ static struct json_object *interrupts(struct device *dev)
 static struct json_object *migration(const struct control_host *host)
 {
     struct json_object *o = json_object_new_object();
-    uint32_t state = host->migration != NULL ? migration_state(host->migration)
-                                             : (uint32_t)VFIO_DEVICE_STATE_RUNNING;
+    uint32_t driven = host->migration != NULL ? migration_state(host->migration)
+                                              : (uint32_t)VFIO_DEVICE_STATE_RUNNING;
+    const char *state = host->moving != NULL ? moving_state(host->moving) : NULL;
+    const char *to = host->moving != NULL ? moving_went_to(host->moving) : NULL;
 
-    method_add_string(o, "state", migration_state_name(state));
-    method_add(o, "moved_to", NULL);
+    method_add_string(o, "state", state != NULL ? state : migration_state_name(driven));
+    method_add(o, "moved_to", to != NULL ? json_object_new_string(to) : NULL);
     return o;
 }
 

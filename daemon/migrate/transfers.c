@@ -87,9 +87,16 @@ void transfers_free(struct transfers *t)
     free(t);
 }
 
+const char *transfers_busy(const struct transfers *t)
+{
+    if (t->save != NULL)
+        return "the device is being saved";
+    return t->load != NULL ? "a state is being loaded" : NULL;
+}
+
 const char *transfers_refuse_save(const struct transfers *t)
 {
-    return t->save != NULL ? "the device is being saved" : NULL;
+    return t->save != NULL ? transfers_busy(t) : NULL;
 }
 
 /* Whatever a running client does is not for us to replace. */
@@ -103,11 +110,6 @@ static const char *refuse_apply(const struct transfers *t)
 const char *transfers_refuse_load(const struct transfers *t)
 {
     return t->load != NULL ? "a state is being loaded" : refuse_apply(t);
-}
-
-bool transfers_active(const struct transfers *t)
-{
-    return t->save != NULL || t->load != NULL;
 }
 
 static void give_up(struct transfer *x, const char *reason)

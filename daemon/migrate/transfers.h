@@ -41,8 +41,8 @@ void transfers_free(struct transfers *t);
 const char *transfers_refuse_save(const struct transfers *t);
 const char *transfers_refuse_load(const struct transfers *t);
 
-/* Whether one is under way, either way. */
-bool transfers_active(const struct transfers *t);
+/* What is under way, either way, in words; NULL: nothing. */
+const char *transfers_busy(const struct transfers *t);
 
 /*
  * Sends the state over the connected socket fd, or takes it from there. fd is owned from now on,

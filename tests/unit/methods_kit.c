@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "migrate/content.h"
 #include "migrate/migration.h"
 #include "reload.h"
+#include "session/listener.h"
 #include "unit/interface_text.h"
 
 static bool get_client(void *opaque, struct client_info *out)
@@ -52,6 +55,88 @@ static const char *fake_refuse(void *opaque)
     return ((struct daemon_parts *)opaque)->busy;
 }
 
+static int fake_receive(void *opaque, int fd, uint32_t ms)
+{
+    (void)ms;
+    return fake_take(opaque, fd, 0);
+}
+
+static void on_listener(void *opaque)
+{
+    (void)opaque;
+}
+
+static void on_event(void *opaque, const struct event *event)
+{
+    (void)opaque;
+    (void)event;
+}
+
+static void on_progress(void *opaque, const struct moving_progress *progress)
+{
+    (void)opaque;
+    (void)progress;
+}
+
+static void on_moved(void *opaque, const struct moving_outcome *outcome)
+{
+    (void)opaque;
+    (void)outcome;
+}
+
+/* Handovers are asked about their state only; nothing comes in by the listener. */
+static void make_moving(struct daemon_parts *p)
+{
+    const struct listener_host host = {
+        .opaque = p, .done = on_listener, .event = on_event, .stats = &p->stats
+    };
+    struct moving_host moving = { .loop = &p->loop,
+                                  .dev = p->control.dev,
+                                  .name = "dev0",
+                                  .opaque = p,
+                                  .event = on_event,
+                                  .progress = on_progress,
+                                  .moved = on_moved };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(uv_loop_init(&p->loop), 0);
+    ck_assert_int_eq(bind(fd, &(const struct sockaddr) { .sa_family = AF_UNIX }, 2), 0);
+    ck_assert_int_eq(listen(fd, 1), 0);
+    ck_assert_int_eq(listener_new(&p->loop, fd, p->control.dev, &host, &p->listener), 0);
+    moving.listener = p->listener;
+    ck_assert_int_eq(moving_new(&moving, &p->moving), 0);
+    p->control.moving = p->moving;
+    p->control.receive = fake_receive;
+}
+
+static void free_moving(struct daemon_parts *p)
+{
+    moving_free(p->moving);
+    listener_free(p->listener);
+    uv_run(&p->loop, UV_RUN_DEFAULT); /* the close callbacks */
+    ck_assert_int_eq(uv_loop_close(&p->loop), 0);
+}
+
+void parts_receive_call(struct daemon_parts *p, bool larger, char *out, size_t size)
+{
+    uint64_t bar1 = p->d.bar1.size;
+    uint8_t begin[CONTENT_BEGIN_MAX];
+    size_t len;
+    int n;
+
+    if (larger)
+        p->d.bar1.size *= 2;
+    n = content_begin(p->control.dev, begin, sizeof(begin));
+    p->d.bar1.size = bar1;
+    ck_assert_int_gt(n, 0);
+    len = (size_t)snprintf(out, size,
+                           "{\"method\": \"" DEVICE ".Receive\", \"upgrade\": true, "
+                           "\"parameters\": {\"offer\": \"");
+    for (int i = 0; i < n; i++)
+        len += (size_t)snprintf(out + len, size - len, "%02x", begin[i]);
+    snprintf(out + len, size - len, "\"}}");
+}
+
 void parts_init(struct daemon_parts *p)
 {
     const struct migration_host nobody = { .changed = NULL };
@@ -73,6 +158,7 @@ void parts_init(struct daemon_parts *p)
                                          .load = fake_take,
                                          .capturing = fake_capturing,
                                          .stats = &p->stats };
+    make_moving(p);
     ck_assert_int_eq(migration_new(p->control.dev, &nobody, &p->migration), 0);
     p->control.migration = p->migration;
 }
@@ -80,6 +166,7 @@ void parts_init(struct daemon_parts *p)
 void parts_fini(struct daemon_parts *p)
 {
     migration_free(p->migration);
+    free_moving(p);
     device_free(p->control.dev);
     description_fini(&p->d);
     fake_host_fini(&p->host);

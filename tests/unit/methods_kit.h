@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "control/methods.h"
+#include "moving.h"
 #include "stats.h"
 #include "unit/fakes.h"
 
@@ -26,6 +27,9 @@ struct daemon_parts {
     struct migration *migration;
     struct client_info client;
     bool attached;
+    uv_loop_t loop; /* only there for the next two */
+    struct listener *listener;
+    struct moving *moving;
     bool capturing;
     const char *busy;           /* why nothing can be saved or loaded; NULL: it can */
     const char *reload_refused; /* the reason; NULL: it is not */
@@ -35,6 +39,9 @@ struct daemon_parts {
 
 void parts_init(struct daemon_parts *p);
 void parts_fini(struct daemon_parts *p);
+
+/* A call of Receive with the offer of p's own device, or of one with a larger BAR1. */
+void parts_receive_call(struct daemon_parts *p, bool larger, char *out, size_t size);
 
 /* A client that has set much up, on a device that has done much. */
 void parts_use(struct daemon_parts *p);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "migrate/content.h"
 #include "unit/interface_text.h"
 #include "unit/methods_kit.h"
 
@@ -83,6 +84,9 @@ START_TEST(methods_and_parameters_are_the_same)
 }
 END_TEST
 
+/* With the device's own offer, once call_all has made it. */
+static char receive_call[4096] = "{\"method\": \"io.vfiouserd.Device.Receive\"";
+
 /* A call of each method that succeeds. */
 static const char *const calls[] = {
     "{\"method\": \"io.vfiouserd.Device.GetStatus\"}",
@@ -98,6 +102,9 @@ static const char *const calls[] = {
     "{\"method\": \"io.vfiouserd.Device.Capture\", \"upgrade\": true}",
     "{\"method\": \"io.vfiouserd.Device.Save\", \"upgrade\": true}",
     "{\"method\": \"io.vfiouserd.Device.Load\", \"upgrade\": true}",
+    "{\"method\": \"io.vfiouserd.Device.Migrate\", \"more\": true,"
+    " \"parameters\": {\"to\": \"dev1\"}}",
+    receive_call,
     "{\"method\": \"org.varlink.service.GetInfo\"}",
     "{\"method\": \"org.varlink.service.GetInterfaceDescription\","
     " \"parameters\": {\"interface\": \"org.varlink.service\"}}",
@@ -106,6 +113,7 @@ static const char *const calls[] = {
 /* The kit checks each against the text. */
 static void call_all(struct daemon_parts *p)
 {
+    parts_receive_call(p, false, receive_call, sizeof(receive_call));
     for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
         struct methods_answer answer = parts_ask(p, true, calls[i]);
 
@@ -145,6 +153,8 @@ START_TEST(each_method_is_called_here)
 }
 END_TEST
 
+static char larger_call[4096];
+
 static const struct {
     const char *error;
     const char *call; /* NULL: it comes later than a method's reply */
@@ -152,11 +162,12 @@ static const struct {
     { "NoSuchIrq", "{\"method\": \"io.vfiouserd.Device.TriggerIrq\","
                    " \"parameters\": {\"vector\": 1}}" },
     { "ReloadRefused", "{\"method\": \"io.vfiouserd.Device.Reload\"}" },
+    { "Incompatible", larger_call },
     { "Busy", "{\"method\": \"io.vfiouserd.Device.Capture\", \"upgrade\": true}" },
     { "Busy", "{\"method\": \"io.vfiouserd.Device.Save\", \"upgrade\": true}" },
     { "Busy", "{\"method\": \"io.vfiouserd.Device.Load\", \"upgrade\": true}" },
     { "BadStream", NULL },
-    { "Incompatible", NULL },
+    { "MigrationFailed", NULL },
 };
 
 START_TEST(errors_are_as_described)
@@ -177,6 +188,7 @@ START_TEST(errors_are_as_described)
         ck_assert_msg(i < ARRAY_SIZE(errors), "%s %s is not tried here", name,
                       json_object_get_string(fields));
     }
+    parts_receive_call(&p, true, larger_call, sizeof(larger_call));
     for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
         struct methods_answer answer;
 
@@ -192,6 +204,38 @@ START_TEST(errors_are_as_described)
 }
 END_TEST
 
+/* The further replies to Migrate. */
+START_TEST(later_replies_are_as_described)
+{
+    const struct content_difference difference = { "bar1.size", "1", "2" };
+    const struct moving_progress progress = { .phase = "state", .bytes = 1, .remaining = 2 };
+    const struct moving_outcome outcomes[] = {
+        { .phase = "running", .bytes = 1, .fds = 2, .blackout = 3 },
+        { .error = "MigrationFailed", .phase = "offer", .reason = "no" },
+        { .error = "Busy", .phase = "offer", .reason = "no" },
+        { .error = "Incompatible", .phase = "offer", .difference = &difference },
+    };
+    struct json_object *reply = method_migrate_progress(&progress);
+    struct interface_text interface;
+    struct daemon_parts p;
+
+    parts_init(&p);
+    read_interface(&p, DEVICE, &interface);
+    interface_check_reply(&interface, "Migrate", reply);
+    ck_assert(json_object_get_boolean(json_object_object_get(reply, "continues")));
+    json_object_put(reply);
+    for (size_t i = 0; i < ARRAY_SIZE(outcomes); i++) {
+        reply = method_migrate_end(&outcomes[i]);
+        ck_assert_int_eq(reply_error(reply) != NULL, outcomes[i].error != NULL);
+        interface_check_reply(&interface, "Migrate", reply);
+        ck_assert(!json_object_object_get_ex(reply, "continues", NULL));
+        json_object_put(reply);
+    }
+    interface_free(&interface);
+    parts_fini(&p);
+}
+END_TEST
+
 /* Other errors in the source, that no test would meet. */
 START_TEST(no_error_is_made_that_is_not_described)
 {
@@ -201,6 +245,7 @@ START_TEST(no_error_is_made_that_is_not_described)
     } files[] = {
         { "control/methods.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_act.c", "error = METHOD_INTERFACE \"." },
+        { "control/methods_migrate.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_move.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_stats.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_status.c", "error = METHOD_INTERFACE \"." },
@@ -283,11 +328,9 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        methods_and_parameters_are_the_same,
-        replies_are_of_the_described_types,
-        each_method_is_called_here,
-        errors_are_as_described,
-        no_error_is_made_that_is_not_described,
+        methods_and_parameters_are_the_same, replies_are_of_the_described_types,
+        each_method_is_called_here,          errors_are_as_described,
+        later_replies_are_as_described,      no_error_is_made_that_is_not_described,
     };
     const struct fake_loop_test loops[] = { { the_checker_checks, ARRAY_SIZE(values) } };
 

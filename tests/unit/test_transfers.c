@@ -135,7 +135,7 @@ static const char *load(struct world *w, const uint8_t *data, size_t len)
         uv_run(&w->loop, UV_RUN_NOWAIT);
     }
     close(peer);
-    ck_assert(!transfers_active(w->transfers));
+    ck_assert_ptr_null(transfers_busy(w->transfers));
     return outcome;
 }
 
@@ -203,7 +203,7 @@ START_TEST(one_at_a_time)
     close(peer);
     read_all(&w, first);
     uv_run(&w.loop, UV_RUN_NOWAIT);
-    ck_assert(!transfers_active(w.transfers));
+    ck_assert_ptr_null(transfers_busy(w.transfers));
     world_fini(&w);
 }
 END_TEST
@@ -268,11 +268,11 @@ END_TEST
 /* Waits until nothing is under way, at most two seconds. */
 static void expect_end(struct world *w)
 {
-    for (int i = 0; i < 2000 && transfers_active(w->transfers); i++) {
+    for (int i = 0; i < 2000 && transfers_busy(w->transfers) != NULL; i++) {
         uv_run(&w->loop, UV_RUN_NOWAIT);
         poll(NULL, 0, 1);
     }
-    ck_assert(!transfers_active(w->transfers));
+    ck_assert_ptr_null(transfers_busy(w->transfers));
 }
 
 START_TEST(those_that_do_nothing_are_given_up)

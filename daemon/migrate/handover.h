@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The source of a handover: moves the running device, and its client's connection with it, to the
+ * daemon at the other end of a connection. On the loop, without ever waiting. Until COMMIT is sent
+ * any failure lets the device go on here; from then on it is the other's.
+ *
+ * Nobody has two owners. The other one takes the device when it reads COMMIT, or when the
+ * connection ends after its READY without ABORT, since then we have died. So ABORT is sent before
+ * we go on with the device; and that nothing can become READY behind our back, we stop receiving
+ * before that. Afterwards, ECONNRESET tells that it has ended without having read COMMIT.
+ */
+#ifndef VFIO_USERD_HANDOVER_H
+#define VFIO_USERD_HANDOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "content.h"
+#include "device/device.h"
+#include "parcel.h"
+
+#define HANDOVER_REASON_BYTES 192
+
+/* What a handover may be given until COMMIT, in ms. */
+#define HANDOVER_TIMEOUT_MAX 3600000
+
+struct handover;
+
+enum handover_outcome {
+    HANDOVER_MOVED, /* the device is the other's, which serves it */
+    HANDOVER_KEPT,  /* it is ours, and runs */
+    HANDOVER_LOST,  /* it was the other's, which has ended since */
+};
+
+/* How it ends. */
+struct handover_end {
+    enum handover_outcome outcome;
+    const char *error; /* unless MOVED: "Incompatible", "Busy" or "MigrationFailed" */
+    const char *phase; /* in which */
+    const char *reason;
+    const struct content_difference *difference; /* of Incompatible; ours is ours */
+    uint64_t bytes;                              /* MOVED: of state */
+    uint32_t fds;                                /* and of file descriptors */
+    int64_t blackout;                            /* ns */
+};
+
+/* The daemon around it; functions are called with opaque. */
+struct handover_host {
+    void *opaque;
+    struct device *dev;
+    const char *name; /* of this instance */
+    /* Why the device cannot be moved now; NULL: it can. */
+    const char *(*obstacle)(void *opaque);
+    /* The client: whether there is one, whether it can be frozen, and session/freeze.h's. */
+    bool (*has_client)(void *opaque);
+    bool (*is_quiet)(void *opaque);
+    int (*freeze)(void *opaque, struct parcel_client *out);
+    void (*thaw)(void *opaque);
+    /* A phase begins: "offer", "freeze", "state", "ready", "commit", "running". */
+    void (*phase)(void *opaque, const char *phase, uint64_t bytes, uint64_t remaining);
+    /*
+     * COMMIT was sent, and the time is over without an answer: it goes on waiting, but whoever
+     * waits for it need not.
+     */
+    void (*unsure)(void *opaque, const struct handover_end *end);
+    /* It is over, and must not be used any more; it frees itself. */
+    void (*ended)(void *opaque, const struct handover_end *end);
+};
+
+/*
+ * Begins, over fd, a connection to the other daemon's control socket, which is owned from now on,
+ * also on failure. Returns 0 or -errno: nothing has begun, and host->ended is not called.
+ */
+int handover_new(uv_loop_t *loop, int fd, const struct handover_host *host, int timeout_ms,
+                 struct handover **out);
+
+/* Gives up, if that is still possible: the outcome is as ended tells, before this returns. */
+void handover_cancel(struct handover *h, const char *reason);
+
+#endif

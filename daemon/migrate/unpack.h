@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the destination of a handover receives: a parcel, message by message, until it is complete.
+ * Believes nothing: counts, sizes and the order are checked here; whether a device can be like this
+ * is the device's to say. Knows no device and no session.
+ */
+#ifndef VFIO_USERD_UNPACK_H
+#define VFIO_USERD_UNPACK_H
+
+#include "handover_wire.h"
+#include "stream.h"
+#include "stream_rest.h"
+
+#define UNPACK_REASON_BYTES 160
+
+/* All of it; what is allocated and the fds are its own, fds until their slot is set to -1. */
+struct unpacked {
+    struct handover_plan plan;
+    struct device_state state; /* with configuration space */
+    struct session_snapshot session;
+    uint8_t irq_masked;
+    struct dma_range *ranges;
+    int *files;
+    struct irq_fds irq;
+    int bar1;
+    int client;
+    uint8_t *unread;
+    struct stream_rest rest; /* of unread */
+    uint8_t *log;
+};
+
+struct unpack;
+
+int unpack_new(struct unpack **out);
+void unpack_free(struct unpack *u);
+
+/*
+ * Takes a message of the source. Returns 0; 1: that was the last one, and all is there;
+ * -EINVAL with the reason in words, -ENOMEM. config_size: of the device's configuration space.
+ */
+int unpack_take(struct unpack *u, struct stream_message *m, size_t config_size,
+                char reason[UNPACK_REASON_BYTES]);
+
+/* When it is complete. */
+struct unpacked *unpack_content(struct unpack *u);
+
+/* Bytes of payload, and fds, so far. */
+uint64_t unpack_bytes(const struct unpack *u);
+uint32_t unpack_fds(const struct unpack *u);
+
+#endif
