@@ -117,7 +117,7 @@ static int refused(const struct ctl_link *link, const char *error, struct json_o
     if (strcmp(error, SERVICE "PermissionDenied") == 0) {
         fprintf(stderr, "vfuctl: permission denied: %s is for root and vfio-userd's own user%s\n",
                 link->ctl->command->name,
-                link->ctl->command->owner ? "" : " (control.group_may_write is false)");
+                link->ctl->command->owners_only ? "" : " (control.group_may_write is false)");
         return CTL_REFUSED;
     }
     fprintf(stderr, "vfuctl: %s", dot != NULL ? dot + 1 : error);
@@ -135,6 +135,29 @@ static int refused(const struct ctl_link *link, const char *error, struct json_o
  * Links
  */
 
+static void print_unreachable(const char *path, int err)
+{
+    if (err == -EACCES)
+        print_denied(path);
+    else
+        fprintf(stderr, "vfuctl: %s: %s\n", path, why_no_connection(path, err));
+}
+
+int ctl_open(const char *name)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    if (strchr(name, '/') != NULL)
+        snprintf(path, sizeof(path), "%s", name);
+    else if (ctl_instance_socket(name, path) != 0)
+        path[0] = '\0';
+    fd = peer_connect(path, 0);
+    if (fd < 0)
+        print_unreachable(path[0] != '\0' ? path : name, fd);
+    return fd < 0 ? -1 : fd;
+}
+
 int ctl_connect(const struct ctl *ctl, struct ctl_link **out)
 {
     struct ctl_link *link = calloc(1, sizeof(*link));
@@ -150,11 +173,8 @@ int ctl_connect(const struct ctl *ctl, struct ctl_link **out)
         *out = link;
         return CTL_DONE;
     }
-    if (err == -EACCES)
-        print_denied(link->path);
-    else if (err != 0)
-        fprintf(stderr, "vfuctl: %s: %s\n", link != NULL ? link->path : "connection",
-                why_no_connection(link != NULL ? link->path : "", err));
+    if (err != 0)
+        print_unreachable(link != NULL ? link->path : "connection", err);
     free(link);
     return err != 0 ? CTL_UNREACHABLE : status;
 }
@@ -175,6 +195,12 @@ int ctl_link_fd(const struct ctl_link *link)
 int ctl_send(struct ctl_link *link, const char *method, struct json_object *parameters,
              const char *flag)
 {
+    return ctl_send_fd(link, method, parameters, flag, -1);
+}
+
+int ctl_send_fd(struct ctl_link *link, const char *method, struct json_object *parameters,
+                const char *flag, int fd)
+{
     int64_t deadline = peer_deadline(TIMEOUT_MS);
     struct json_object *call = json_object_new_object();
     char name[128];
@@ -186,7 +212,7 @@ int ctl_send(struct ctl_link *link, const char *method, struct json_object *para
         json_object_object_add(call, "parameters", parameters);
     if (flag != NULL)
         json_object_object_add(call, flag, json_object_new_boolean(true));
-    err = varlink_send(link->varlink, call);
+    err = varlink_send_fds(link->varlink, call, &fd, fd >= 0 ? 1 : 0);
     json_object_put(call);
     while (err == 0 && (err = varlink_flush(link->varlink)) == -EAGAIN)
         err = peer_wait(varlink_fd(link->varlink), POLLOUT, -1, deadline);
@@ -226,7 +252,12 @@ int ctl_take(struct ctl_link *link, struct json_object **out)
 
 int ctl_receive(struct ctl_link *link, struct json_object **out)
 {
-    int64_t deadline = peer_deadline(TIMEOUT_MS);
+    return ctl_wait(link, TIMEOUT_MS, out);
+}
+
+int ctl_wait(struct ctl_link *link, int ms, struct json_object **out)
+{
+    int64_t deadline = peer_deadline(ms);
     int status = ctl_take(link, out);
 
     while (status == CTL_DONE && *out == NULL) {

@@ -23,7 +23,7 @@ enum ctl_exit {
 
 /*
  * An option, or a command's argument. What its value is called says to completion what it is: NAME
- * is an instance, FILE and PATH are files.
+ * is an instance, FILE and PATH are files, DEST either.
  */
 struct ctl_option {
     const char *name;    /* without its hyphens; NULL ends a table */
@@ -61,7 +61,7 @@ struct ctl_command {
     const char *help;                 /* more, complete lines; NULL: no more */
     struct ctl_option argument;       /* name NULL: it takes none; else it is needed */
     const struct ctl_option *options; /* at most CTL_MAX_OPTIONS; NULL: none */
-    bool owner;                       /* only root and the daemon's own user may call its method */
+    bool owners_only;                 /* root and the daemon's user may, nobody else */
     const char *method;
     struct json_object *(*parameters)(const struct ctl_args *args);
     void (*print)(struct json_object *reply);
@@ -79,6 +79,7 @@ extern const struct ctl_command ctl_save;
 extern const struct ctl_command ctl_monitor;
 extern const struct ctl_command ctl_stats;
 extern const struct ctl_command ctl_log_level;
+extern const struct ctl_command ctl_migrate;
 extern const struct ctl_command ctl_quit;
 
 /*
@@ -119,6 +120,9 @@ const char *ctl_run_dir(void);
 int ctl_list_instances(char ***out);
 void ctl_free_instances(char **names, int n);
 
+/* The control socket of an instance. Returns 0 or -ENAMETOOLONG. */
+int ctl_instance_socket(const char *name, char path[PATH_MAX]);
+
 /* The control socket that the options name. Returns CTL_DONE, or says why not and returns that. */
 int ctl_find_socket(const struct ctl *ctl, char path[PATH_MAX]);
 
@@ -133,6 +137,12 @@ struct ctl_link; /* a connection to the daemon */
 int ctl_connect(const struct ctl *ctl, struct ctl_link **out);
 void ctl_disconnect(struct ctl_link *link);
 
+/*
+ * Connects to the control socket of an instance, or at a path when name has a slash. Returns the
+ * fd, or -1 with the reason printed.
+ */
+int ctl_open(const char *name);
+
 /* For poll. */
 int ctl_link_fd(const struct ctl_link *link);
 
@@ -143,11 +153,18 @@ int ctl_link_fd(const struct ctl_link *link);
 int ctl_send(struct ctl_link *link, const char *method, struct json_object *parameters,
              const char *flag);
 
+/* The same with an fd, which is duplicated. */
+int ctl_send_fd(struct ctl_link *link, const char *method, struct json_object *parameters,
+                const char *flag, int fd);
+
 /*
  * Takes a reply that has come: CTL_DONE with *out its parameters, which the caller puts, or NULL
  * when none is complete. Reads once.
  */
 int ctl_take(struct ctl_link *link, struct json_object **out);
+
+/* Waits for a reply, at most ms. *out is the caller's, to be put. */
+int ctl_wait(struct ctl_link *link, int ms, struct json_object **out);
 
 /* Waits for a reply, five seconds at most. *out is the caller's, to be put. */
 int ctl_receive(struct ctl_link *link, struct json_object **out);

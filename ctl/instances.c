@@ -19,7 +19,7 @@ const char *ctl_run_dir(void)
     return dir != NULL && dir[0] != '\0' ? dir : RUN_DIR;
 }
 
-static int socket_path(const char *name, char path[PATH_MAX])
+int ctl_instance_socket(const char *name, char path[PATH_MAX])
 {
     int len = snprintf(path, PATH_MAX, "%s/%s/control.sock", ctl_run_dir(), name);
 
@@ -31,7 +31,7 @@ static int has_socket(const struct dirent *entry)
     char path[PATH_MAX];
     struct stat st;
 
-    return entry->d_name[0] != '.' && socket_path(entry->d_name, path) == 0 &&
+    return entry->d_name[0] != '.' && ctl_instance_socket(entry->d_name, path) == 0 &&
            stat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
@@ -42,7 +42,7 @@ static int find_path(struct dirent **entries, int n, const char *path)
     int i;
 
     for (i = 0; i < n; i++) {
-        if (socket_path(entries[i]->d_name, candidate) == 0 && strcmp(candidate, path) == 0)
+        if (ctl_instance_socket(entries[i]->d_name, candidate) == 0 && strcmp(candidate, path) == 0)
             break;
     }
     return i;
@@ -126,7 +126,7 @@ static int find_only(char path[PATH_MAX])
     int err = n < 0 ? n : 0;
 
     if (n == 1)
-        err = socket_path(names[0], path);
+        err = ctl_instance_socket(names[0], path);
     if (n > 1) {
         fprintf(stderr, "vfuctl: %d instances run: say which with -d NAME:", n);
         for (int i = 0; i < n; i++)
@@ -152,7 +152,7 @@ int ctl_find_socket(const struct ctl *ctl, char path[PATH_MAX])
     if (ctl->socket != NULL)
         err = snprintf(path, PATH_MAX, "%s", given) < PATH_MAX ? 0 : -ENAMETOOLONG;
     else
-        err = socket_path(given, path);
+        err = ctl_instance_socket(given, path);
     if (err == 0)
         return CTL_DONE;
     fprintf(stderr, "vfuctl: %.40s...: %s\n", given, strerror(-err));

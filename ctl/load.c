@@ -111,6 +111,6 @@ const struct ctl_command ctl_load = {
     .argument = { .name = "FILE",
                   .value = "FILE",
                   .help = "a saved state, or - for standard input" },
-    .owner = true,
+    .owners_only = true,
     .run = run,
 };

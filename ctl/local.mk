@@ -10,6 +10,7 @@ vfuctl_SOURCES = \
 	ctl/load.c \
 	ctl/log_level.c \
 	ctl/main.c \
+	ctl/migrate.c \
 	ctl/monitor.c \
 	ctl/openmetrics.c ctl/openmetrics.h \
 	ctl/options.c \

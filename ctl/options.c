@@ -12,8 +12,9 @@
 #include "ctl.h"
 
 static const struct ctl_command *const commands[] = {
-    &ctl_status, &ctl_trigger_irq, &ctl_dump_config, &ctl_reset, &ctl_reload,    &ctl_monitor,
-    &ctl_stats,  &ctl_capture,     &ctl_save,        &ctl_load,  &ctl_log_level, &ctl_quit,
+    &ctl_status,  &ctl_trigger_irq, &ctl_dump_config, &ctl_reset, &ctl_reload,
+    &ctl_monitor, &ctl_stats,       &ctl_capture,     &ctl_save,  &ctl_load,
+    &ctl_migrate, &ctl_log_level,   &ctl_quit,
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

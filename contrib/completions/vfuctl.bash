@@ -8,6 +8,11 @@ _vfuctl_values() {
 
     case $1 in
     NAME) words=$instances ;;
+    DEST)
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -W "$instances" -- "$3"; compgen -f -- "$3")
+        return
+        ;;
     FILE | PATH)
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$3")
