@@ -91,6 +91,38 @@ tests_integration_test_control_hostile_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_control_hostile_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_control_hostile_LDADD = $(TEST_LIBS)
 
+# Handovers between daemons.
+HANDOVER_KIT = tests/integration/handover_kit.c tests/integration/handover_kit.h \
+	$(INTEGRATION_HARNESS)
+
+check_PROGRAMS += tests/integration/test_handover tests/integration/test_handover_faults \
+	tests/integration/test_handover_content tests/integration/test_handover_garbage
+TESTS += tests/integration/test_handover tests/integration/test_handover_faults \
+	tests/integration/test_handover_content tests/integration/test_handover_garbage
+tests_integration_test_handover_garbage_SOURCES = tests/integration/test_handover_garbage.c \
+	tests/integration/control_kit.h $(HANDOVER_KIT)
+tests_integration_test_handover_garbage_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_garbage_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_garbage_LDADD = $(TEST_LIBS)
+
+tests_integration_test_handover_SOURCES = tests/integration/test_handover.c \
+	tests/integration/control_kit.h $(HANDOVER_KIT)
+tests_integration_test_handover_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_LDADD = $(TEST_LIBS)
+
+tests_integration_test_handover_faults_SOURCES = tests/integration/test_handover_faults.c \
+	tests/integration/control_kit.h $(HANDOVER_KIT)
+tests_integration_test_handover_faults_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_faults_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_faults_LDADD = $(TEST_LIBS)
+
+tests_integration_test_handover_content_SOURCES = tests/integration/test_handover_content.c \
+	$(HANDOVER_KIT)
+tests_integration_test_handover_content_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_content_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_content_LDADD = $(TEST_LIBS)
+
 # Needs libsystemd in the daemon.
 if HAVE_LIBSYSTEMD
 check_PROGRAMS += tests/integration/test_service
@@ -100,6 +132,9 @@ tests_integration_test_service_SOURCES = tests/integration/test_service.c $(INTE
 tests_integration_test_service_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_service_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_service_LDADD = $(TEST_LIBS)
+
+TESTS += tests/integration/test_migrate.sh
+EXTRA_DIST += tests/integration/test_migrate.sh
 
 # A server that answers vfuctl what a test wants.
 check_PROGRAMS += tests/integration/fake_varlink

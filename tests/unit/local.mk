@@ -328,3 +328,10 @@ tests_unit_test_stream_rest_SOURCES = tests/unit/test_stream_rest.c tests/unit/s
 tests_unit_test_stream_rest_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_stream_rest_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_stream_rest_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_parcel
+TESTS += tests/unit/test_parcel
+tests_unit_test_parcel_SOURCES = tests/unit/test_parcel.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_parcel_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_parcel_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_parcel_LDADD = $(TEST_LIBS)
