@@ -5,7 +5,7 @@ set -u
 
 : "${top_srcdir:=.}" "${top_builddir:=.}"
 status=0
-for target in message version stream config; do
+for target in message version stream config state; do
     count=20000
     [ "$target" != stream ] || count=3000
     "$top_builddir/tests/fuzz/replay_$target" "$top_srcdir/tests/fuzz/corpus/$target" \

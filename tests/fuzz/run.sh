@@ -4,7 +4,7 @@
 # tests/fuzz/found of the build folder, a crash beside it. Exit 77 without the compiler.
 set -eu
 
-: "${FUZZ_CC:=clang-14}" "${FUZZ_SECONDS:=60}" "${FUZZ_TARGETS:=message version stream config}"
+: "${FUZZ_CC:=clang-14}" "${FUZZ_SECONDS:=60}" "${FUZZ_TARGETS:=message version stream config state}"
 : "${top_srcdir:=.}" "${top_builddir:=.}" "${FUZZ_CPPFLAGS:=}" "${FUZZ_LIBS:=-ljson-c}"
 
 command -v "$FUZZ_CC" >/dev/null || {
