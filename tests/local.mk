@@ -37,7 +37,8 @@ EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit
 	tests/e2e/guest-described.test tests/e2e/guest-handover.test \
 	tests/e2e/guest-reboot.test \
 	tests/e2e/guest-unshared.test tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
-	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test tests/e2e/service-varlink.test \
+	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test \
+	tests/e2e/service-handover.test tests/e2e/service-varlink.test \
 	tests/e2e/service-journal.test tests/e2e/service-life.test \
 	tests/e2e/service-sandbox.test tests/e2e/service-start.test tests/e2e/guest tests/e2e/probe
 AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror \

@@ -438,8 +438,8 @@ static const struct {
     { "WRITE_MULTI", bench_bundles },
     { "memory", memory_after },
     { "a capture", bench_capture },
-    { "handovers", bench_handover },
     { "migration", bench_migration },
+    { "handovers", bench_handover },
     { "idleness", bench_idle },
 };
 

@@ -324,7 +324,7 @@ int handover_bench(const char *program)
         uint64_t size;
         bool busy;
     } sizes[] = {
-        { "h  handover, BAR1 16 KiB, 64 maps: blackout, median", 16ull << 10, true },
+        { "i  handover, BAR1 16 KiB, 64 maps: blackout, median", 16ull << 10, true },
         { "   BAR1 16 MiB, median", 16ull << 20, false },
         { "   BAR1 1 GiB, median", 1ull << 30, false },
     };

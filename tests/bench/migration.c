@@ -187,7 +187,7 @@ static int compare(struct run *r, unsigned rounds, const char *name, way_fn ours
 /* Leaves the messages as they were read from the device. */
 static int compare_streams(struct run *r, unsigned rounds)
 {
-    int err = compare(r, rounds, "i  read 256 MiB of state, STOP_COPY", read_ours, read_floor);
+    int err = compare(r, rounds, "h  read 256 MiB of state, STOP_COPY", read_ours, read_floor);
     double rate;
 
     if (err == 0)

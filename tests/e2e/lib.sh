@@ -235,7 +235,7 @@ has_ended() {
 
 check_daemon_log() {
     if grep -E '(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|: runtime error: ' \
-        "$work/daemon.log"; then
+        "$work"/*daemon.log; then
         fail "a sanitizer speaks in the daemon's log"
     fi
 }
