@@ -208,8 +208,9 @@ static void log_moved(struct moving *m, const struct moving_outcome *o)
               LOG_FIELDS(LOG_TEXT("DESTINATION", m->to), LOG_NUMBER("BYTES", (int64_t)o->bytes),
                          LOG_NUMBER("FDS", o->fds), LOG_NUMBER("BLACKOUT", o->blackout)),
               LOG_LEVEL_INFO, "migrate",
-              "moved to %s: %u fds, %llu bytes of state, blackout %lld us", m->to, o->fds,
-              (unsigned long long)o->bytes, (long long)(o->blackout / 1000));
+              "moved to %s: %u fd%s, %llu bytes of state, blackout %lld us", m->to, o->fds,
+              o->fds == 1 ? "" : "s", (unsigned long long)o->bytes,
+              (long long)(o->blackout / 1000));
 }
 
 /* The device and its client are another process's: what we still have of them goes. */
@@ -218,7 +219,6 @@ static void part(struct moving *m)
     struct session *s = listener_client(m->host.listener);
 
     snprintf(m->reason, sizeof(m->reason), "migrated to %s", m->to);
-    m->gone = true;
     if (s != NULL)
         session_leave(s, m->reason);
 }
@@ -245,6 +245,7 @@ static void on_handover_end(void *opaque, const struct handover_end *end)
         log_failed(m, &outcome, end->outcome == HANDOVER_LOST);
     if (end->outcome != HANDOVER_MOVED)
         tell_phase(m, "failed");
+    m->gone = end->outcome == HANDOVER_MOVED;
     if (end->outcome != HANDOVER_KEPT)
         part(m);
     if (!m->unsure)
