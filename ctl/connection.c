@@ -22,6 +22,7 @@ struct ctl_link {
     const struct ctl *ctl;
     struct varlink *varlink;
     bool has_replied;
+    bool line_open; /* something stands on the terminal's line */
     char path[PATH_MAX];
 };
 
@@ -84,12 +85,22 @@ static void instance_of(const struct ctl_link *link, char *name, size_t size)
         snprintf(name, size, "%.*s", (int)(end - begin), begin);
 }
 
+/* An error has a line of its own. */
+static void end_line(const struct ctl_link *link)
+{
+    if (!link->line_open)
+        return;
+    putchar('\n');
+    fflush(stdout);
+}
+
 /* A connection that was made and then failed; returns CTL_UNREACHABLE. */
 static int lost(const struct ctl_link *link, int err)
 {
     bool ended = err == -ENOTCONN || err == -ECONNRESET || err == -EPIPE;
     char name[256];
 
+    end_line(link);
     instance_of(link, name, sizeof(name));
     fprintf(stderr, "vfuctl: %s: ", link->path);
     if (err == -EBADMSG || err == -EMSGSIZE)
@@ -114,6 +125,7 @@ static int refused(const struct ctl_link *link, const char *error, struct json_o
 {
     const char *dot = strrchr(error, '.');
 
+    end_line(link);
     if (strcmp(error, SERVICE "PermissionDenied") == 0) {
         fprintf(stderr, "vfuctl: permission denied: %s is for root and vfio-userd's own user%s\n",
                 link->ctl->command->name,
@@ -271,6 +283,11 @@ int ctl_wait(struct ctl_link *link, int ms, struct json_object **out)
 int ctl_read(struct ctl_link *link, void *data, size_t size)
 {
     return varlink_read_raw(link->varlink, data, size);
+}
+
+void ctl_set_line_open(struct ctl_link *link, bool open)
+{
+    link->line_open = open;
 }
 
 int ctl_write(struct ctl_link *link, const void *data, size_t size)

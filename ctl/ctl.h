@@ -176,6 +176,9 @@ int ctl_receive(struct ctl_link *link, struct json_object **out);
  */
 int ctl_read(struct ctl_link *link, void *data, size_t size);
 
+/* A line on the terminal is not ended: should an error come, it ends it first. */
+void ctl_set_line_open(struct ctl_link *link, bool open);
+
 /*
  * The same way out: sends size bytes, waiting for the daemon to take them, and at last says that no
  * more come; replies may still. Returns 0; -EPIPE: it takes no more; or another -errno.

@@ -44,7 +44,7 @@ static int parse(const struct ctl_args *args, struct wish *out)
     if (timeout != NULL)
         seconds = strtod(timeout, &end);
     if ((end != NULL && *end != '\0') || !(seconds >= 0.001 && seconds <= TIMEOUT_MAX))
-        return ctl_bad_usage(&ctl_migrate, "--timeout takes seconds, up to %.0f, not %s",
+        return ctl_bad_usage(&ctl_migrate, "--timeout takes seconds, 0.001 to %.0f, not %s",
                              TIMEOUT_MAX, timeout);
     out->timeout_ms = (int)(seconds * 1000);
     return CTL_DONE;
@@ -64,7 +64,9 @@ static struct json_object *parameters_of(const struct wish *wish)
 /* Whether a person watches: one line then, which each phase overwrites. */
 static bool redraws(void)
 {
-    return isatty(STDOUT_FILENO) != 0;
+    const char *term = getenv("TERM");
+
+    return isatty(STDOUT_FILENO) != 0 && term != NULL && strcmp(term, "dumb") != 0;
 }
 
 static void print_phase(struct json_object *reply)
@@ -118,13 +120,11 @@ static int follow(const struct ctl *ctl, struct ctl_link *link, const struct wis
         struct json_object *reply;
 
         status = ctl_wait(link, wish->timeout_ms + GRACE_MS, &reply);
-        if (status != CTL_DONE) {
-            if (redraws() && !ctl->json && !ctl->quiet)
-                putchar('\n');
+        if (status != CTL_DONE)
             break;
-        }
         print(ctl, wish, reply);
         over = ctl_get(reply, "blackout") != NULL;
+        ctl_set_line_open(link, redraws() && !ctl->json && !ctl->quiet && !over);
         json_object_put(reply);
     }
     return status;

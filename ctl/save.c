@@ -23,7 +23,8 @@
 
 /* Where the stream goes, and how far it has come. */
 struct output {
-    const char *path; /* as given */
+    const char *path;     /* as given */
+    char final[PATH_MAX]; /* the file itself, where path is a link to it */
     int fd;
     bool temporary; /* it is written under another name first */
     uint8_t *buffer;
@@ -51,8 +52,11 @@ static void on_signal(int signum)
 static int open_temporary(struct output *o)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-    int len = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", o->path);
+    int len;
 
+    if (realpath(o->path, o->final) == NULL)
+        snprintf(o->final, sizeof(o->final), "%s", o->path);
+    len = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", o->final);
     if (len < 0 || (size_t)len >= sizeof(temporary))
         return -ENAMETOOLONG;
     o->fd = mkostemp(temporary, O_CLOEXEC); /* mode 0600: it holds a guest's data */
@@ -108,7 +112,7 @@ static int close_output(struct output *o, bool good)
     if (good && fsync(o->fd) != 0)
         err = -errno;
     close(o->fd);
-    if (good && err == 0 && rename(temporary, o->path) != 0)
+    if (good && err == 0 && rename(temporary, o->final) != 0)
         err = -errno;
     if (!good || err != 0)
         unlink(temporary);
@@ -150,8 +154,16 @@ static const char *check_records(struct output *o)
     return wrong;
 }
 
-/* Copies the stream until the daemon closes the connection. Returns whether all of it came. */
-static bool copy(struct ctl_link *link, struct output *o)
+/* Says why the output cannot be written. */
+static int cannot_write(const char *path, int err)
+{
+    fprintf(stderr, "vfuctl: %s: %s\n", strcmp(path, "-") == 0 ? "standard output" : path,
+            strerror(-err));
+    return CTL_REFUSED;
+}
+
+/* Copies the stream until the daemon closes the connection. CTL_DONE when all of it came. */
+static int copy(struct ctl_link *link, struct output *o)
 {
     const char *wrong = NULL;
     int err = 0;
@@ -165,10 +177,8 @@ static bool copy(struct ctl_link *link, struct output *o)
             err = n;
         } else {
             err = write_all(o->fd, o->buffer + o->have, (size_t)n);
-            if (err != 0) {
-                fprintf(stderr, "vfuctl: %s: %s\n", o->path, strerror(-err));
-                return false;
-            }
+            if (err != 0)
+                return cannot_write(o->path, err);
             o->bytes += (unsigned)n;
             o->have += (size_t)n;
             wrong = check_records(o);
@@ -181,8 +191,8 @@ static bool copy(struct ctl_link *link, struct output *o)
     else if (!o->complete || o->have > 0)
         fprintf(stderr, "vfuctl: the daemon's state ends in the middle\n");
     else
-        return true;
-    return false;
+        return CTL_DONE;
+    return CTL_UNREACHABLE;
 }
 
 /* On standard error: standard output may be the file. */
@@ -219,8 +229,8 @@ static int run(const struct ctl *ctl, const struct ctl_args *args)
             status = ctl_receive(link, &reply);
         if (status == CTL_DONE) {
             json_object_put(reply);
-            good = copy(link, &o);
-            status = good ? CTL_DONE : CTL_UNREACHABLE;
+            status = copy(link, &o);
+            good = status == CTL_DONE;
         }
     }
     if (err == 0 || o.buffer != NULL) {
@@ -229,8 +239,7 @@ static int run(const struct ctl *ctl, const struct ctl_args *args)
         err = err != 0 ? err : closing;
     }
     if (err != 0) {
-        fprintf(stderr, "vfuctl: %s: %s\n", args->argument, strerror(-err));
-        status = CTL_REFUSED;
+        status = cannot_write(args->argument, err);
     } else if (good) {
         print_outcome(ctl, &o);
     }

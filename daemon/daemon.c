@@ -144,6 +144,8 @@ static void on_client_event(void *opaque, const struct event *event)
 {
     const struct daemon *d = opaque;
 
+    if (event->kind == EVENT_CLIENT_ATTACHED && d->moving != NULL)
+        moving_used(d->moving);
     control_publish(d->control, event);
 }
 

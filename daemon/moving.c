@@ -95,6 +95,11 @@ const char *moving_state(const struct moving *m)
     return m->receive != NULL ? "receiving" : NULL;
 }
 
+void moving_used(struct moving *m)
+{
+    m->gone = false;
+}
+
 const char *moving_went_to(const struct moving *m)
 {
     return m->gone ? m->to : NULL;
@@ -239,6 +244,7 @@ static void on_handover_end(void *opaque, const struct handover_end *end)
     const struct moving_outcome outcome = outcome_of(end);
 
     m->handover = NULL;
+    listener_reserve(m->host.listener, NULL);
     if (end->outcome == HANDOVER_MOVED)
         log_moved(m, &outcome);
     else
@@ -264,6 +270,15 @@ static int connect_to(const char *to)
         return peer_connect(to, SOCK_NONBLOCK);
     return instance_init(&place, to) == 0 ? peer_connect(place.control_socket, SOCK_NONBLOCK)
                                           : -EINVAL;
+}
+
+/* -ENOTSOCK for what a caller passes along by mistake. */
+static int check_connection(int fd)
+{
+    int type;
+    socklen_t len = sizeof(type);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 ? 0 : -errno;
 }
 
 static void not_begun(struct moving *m, const char *error, const char *reason)
@@ -296,8 +311,12 @@ void moving_migrate(struct moving *m, const struct moving_request *request)
     m->unsure = false;
     m->gone = false;
     snprintf(m->to, sizeof(m->to), "%s", request->to);
+    if (err == 0 && (err = check_connection(fd)) != 0)
+        close(fd);
     if (err == 0)
         err = handover_new(m->host.loop, fd, &host, request->timeout_ms, &m->handover);
+    if (err == 0)
+        listener_reserve(m->host.listener, "the device is being moved");
     if (err != 0)
         not_begun(m, "MigrationFailed", strerror(-err));
 }
@@ -357,13 +376,26 @@ static void on_receive_end(void *opaque, const struct receive_end *end)
 int moving_judge(struct moving *m, const char *from, const uint8_t *offer, size_t len,
                  const char **reason, struct content_difference *difference)
 {
+    int err;
+
     *reason = wholly_busy(m);
     if (*reason == NULL && listener_is_taken(m->host.listener))
         *reason = "a client is attached";
-    if (*reason != NULL)
+    if (m->handover != NULL)
+        *reason = "it moves its own device, or is the source itself";
+    if (*reason != NULL) {
+        log_limited(&m->limit, LOG_LEVEL_INFO, "migrate", "not received from %s: %s", from,
+                    *reason);
         return -EBUSY;
-    snprintf(m->from, sizeof(m->from), "%s", from);
-    return content_check_begin(m->host.dev, offer, len, difference);
+    }
+    err = content_check_begin(m->host.dev, offer, len, difference);
+    if (err == 0)
+        snprintf(m->from, sizeof(m->from), "%s", from);
+    else if (err == -EPERM)
+        log_limited(&m->limit, LOG_LEVEL_INFO, "migrate",
+                    "not received from %s: %s is %s here and %s there", from, difference->field,
+                    difference->ours, difference->theirs);
+    return err;
 }
 
 int moving_receive(struct moving *m, int fd, int timeout_ms)
@@ -409,11 +441,19 @@ const char *moving_refuse_load(const struct moving *m)
 
 int moving_save(struct moving *m, int fd)
 {
+    if (moving_busy(m) != NULL) {
+        close(fd);
+        return -EBUSY;
+    }
     return transfers_save(m->transfers, fd);
 }
 
 int moving_load(struct moving *m, int fd)
 {
+    if (moving_busy(m) != NULL) {
+        close(fd);
+        return -EBUSY;
+    }
     return transfers_load(m->transfers, fd);
 }
 
@@ -426,6 +466,7 @@ static bool client_there(void *opaque)
 
 static void on_loaded(void *opaque)
 {
+    moving_used(opaque);
     tell_phase(opaque, "loaded");
 }
 

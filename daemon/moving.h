@@ -65,6 +65,7 @@ struct moving_host {
     void (*moved)(void *opaque, const struct moving_outcome *outcome);
 };
 
+/* host is copied. Returns 0 or -errno. */
 int moving_new(const struct moving_host *host, struct moving **out);
 
 /* Gives up what is under way, if that is still possible. NULL is allowed. */
@@ -79,6 +80,9 @@ const char *moving_busy(const struct moving *m);
 
 /* "moving", "receiving", or NULL: neither. */
 const char *moving_state(const struct moving *m);
+
+/* The empty device that stayed has a client, or a state: it is this daemon's own from now on. */
+void moving_used(struct moving *m);
 
 /* Where the device went, if it has gone; NULL: it is here. */
 const char *moving_went_to(const struct moving *m);

@@ -93,7 +93,7 @@ const char *state_record_decode(const uint8_t wire[STATE_HEADER_SIZE], struct st
     if ((flags & ~KNOWN_FLAGS) != 0)
         return "unknown flags";
     if (!record.known && (flags & STATE_FLAG_OPTIONAL) == 0)
-        return "of a type that is not known and must be";
+        return "of an unknown type";
     if (record.length > STATE_MAX_RECORD - STATE_HEADER_SIZE)
         return "longer than records are";
     if (record.padding > record.length)

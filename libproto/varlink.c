@@ -89,6 +89,11 @@ int varlink_fd(const struct varlink *v)
     return v->fd;
 }
 
+size_t varlink_unread(const struct varlink *v)
+{
+    return v->in.tail - v->in.head;
+}
+
 int varlink_take_fd(struct varlink *v)
 {
     int fd = v->fd;

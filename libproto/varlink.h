@@ -36,6 +36,9 @@ void varlink_free(struct varlink *v);
 
 int varlink_fd(const struct varlink *v);
 
+/* Bytes that were received and not taken, complete messages or not. */
+size_t varlink_unread(const struct varlink *v);
+
 /* Ends a connection whose queue is empty, but not its socket, which is the caller's now. */
 int varlink_take_fd(struct varlink *v);
 

@@ -128,6 +128,10 @@ static void hand_over(struct connection *c)
     int fd;
     int err;
 
+    if (varlink_unread(c->varlink) > 0) { /* it would be lost, and the rest be misread */
+        close_connection(c, "it did not wait for the reply to a call with \"upgrade\"");
+        return;
+    }
     watch_free(c->watch);
     c->watch = NULL;
     fd = varlink_take_fd(c->varlink);

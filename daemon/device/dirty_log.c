@@ -12,6 +12,9 @@
 #define CHUNK_PAGES (1u << CHUNK_SHIFT)
 #define CHUNK_WORDS (CHUNK_PAGES / 64)
 
+/* Of 528 bytes; of 4 KiB pages that lie together, these are 1 TiB. */
+#define MAX_CHUNKS (1u << 16)
+
 struct chunk {
     RB_ENTRY(chunk) entry;
     uint64_t index; /* number of its first page, divided by CHUNK_PAGES */
@@ -76,6 +79,25 @@ static int make_span(uint64_t iova, uint64_t length, struct span *out)
     return 0;
 }
 
+static int compare_spans(const void *a, const void *b)
+{
+    const struct span *x = a;
+    const struct span *y = b;
+
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* Puts them in order; says whether any two have a byte in common. */
+static bool overlap(struct span *spans, uint32_t n)
+{
+    qsort(spans, n, sizeof(*spans), compare_spans);
+    for (uint32_t i = 1; i < n; i++) {
+        if (spans[i].first <= spans[i - 1].last)
+            return true;
+    }
+    return false;
+}
+
 int dirty_log_new(uint64_t page_size, const struct vfio_device_feature_dma_logging_range *ranges,
                   uint32_t n, struct dirty_log **out)
 {
@@ -83,6 +105,8 @@ int dirty_log_new(uint64_t page_size, const struct vfio_device_feature_dma_loggi
 
     if (!is_power_of_two(page_size))
         return -EINVAL;
+    if (n > DIRTY_LOG_MAX_RANGES)
+        return -E2BIG;
     log = calloc(1, sizeof(*log));
     if (log == NULL)
         return -ENOMEM;
@@ -102,6 +126,10 @@ int dirty_log_new(uint64_t page_size, const struct vfio_device_feature_dma_loggi
             dirty_log_free(log);
             return -EINVAL;
         }
+    }
+    if (overlap(log->spans, n)) {
+        dirty_log_free(log);
+        return -EINVAL;
     }
     *out = log;
     return 0;
@@ -142,7 +170,7 @@ static struct chunk *use_chunk(struct dirty_log *log, uint64_t index)
 
     if (chunk != NULL)
         return chunk;
-    chunk = calloc(1, sizeof(*chunk));
+    chunk = log->n_chunks < MAX_CHUNKS ? calloc(1, sizeof(*chunk)) : NULL;
     if (chunk == NULL) {
         log->lost = true;
         return NULL;
@@ -338,8 +366,8 @@ int dirty_log_import(const uint8_t *bytes, size_t len, struct dirty_log **out)
         return -EINVAL;
     memcpy(&head, bytes, sizeof(head));
     spans = head.n_spans * sizeof(struct span);
-    if (head.shift < log2_of(DIRTY_LOG_MIN_PAGE) || head.shift > log2_of(DIRTY_LOG_MAX_PAGE) ||
-        head.lost > 1 || spans > len - sizeof(head) ||
+    if (head.n_spans > DIRTY_LOG_MAX_RANGES || head.shift < log2_of(DIRTY_LOG_MIN_PAGE) ||
+        head.shift > log2_of(DIRTY_LOG_MAX_PAGE) || head.lost > 1 || spans > len - sizeof(head) ||
         head.n_chunks != (len - sizeof(head) - spans) / sizeof(struct exported_chunk) ||
         (len - sizeof(head) - spans) % sizeof(struct exported_chunk) != 0)
         return -EINVAL;

@@ -3,7 +3,8 @@
  * Which pages of guest memory the device has written: the log behind the features
  * "VFIO_DEVICE_FEATURE_DMA_LOGGING_START", "_STOP" and "_REPORT". Its memory grows with the pages
  * that are written, not with the ranges that are watched. Should there be no memory to note a page,
- * everything counts as written from then on: a page too many costs time, one too few costs data.
+ * or too many be written far from each other, everything counts as written from then on: a page too
+ * many costs time, one too few costs data.
  *
  * Knows neither DMA nor messages.
  */
@@ -18,12 +19,16 @@
 #define DIRTY_LOG_MIN_PAGE 4096u
 #define DIRTY_LOG_MAX_PAGE (1u << 30)
 
+/* Most ranges that are watched. */
+#define DIRTY_LOG_MAX_RANGES 4096u
+
 struct dirty_log;
 
 /*
  * page_size: bytes, a power of two; the nearest is taken that a log can be kept in. ranges: the n
  * ranges of IOVA whose writes are of interest, copied; n 0: all. Returns 0; -EINVAL for another
- * page size, or a range that is empty or wraps; -ENOMEM.
+ * page size, or a range that is empty, wraps or overlaps another one; -E2BIG for more than
+ * DIRTY_LOG_MAX_RANGES; -ENOMEM.
  */
 int dirty_log_new(uint64_t page_size, const struct vfio_device_feature_dma_logging_range *ranges,
                   uint32_t n, struct dirty_log **out);

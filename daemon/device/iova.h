@@ -48,6 +48,7 @@ struct iova {
     uint32_t n_files;
 };
 
+/* An empty map. */
 void iova_init(struct iova *m, uint32_t max_maps);
 
 /* The range that holds iova, or else the next one behind it; NULL: neither. */

@@ -154,11 +154,18 @@ void handover_cancel(struct handover *h, const char *reason)
         lose(h, reason);
 }
 
+static void read_messages(struct handover *h);
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct handover *h = timer->data;
-    struct handover_end end = { .error = "MigrationFailed", .phase = phase_names[h->phase] };
+    struct handover_end end = { .error = "MigrationFailed" };
 
+    if (h->phase == PHASE_COMMIT)
+        read_messages(h); /* what it has said, or its end, comes first */
+    if (h->over)
+        return;
+    end.phase = phase_names[h->phase];
     if (h->phase < PHASE_COMMIT) {
         snprintf(h->reason, sizeof(h->reason),
                  h->phase == PHASE_FREEZE ? "the client has not answered within %d ms"
@@ -438,7 +445,8 @@ static void read_reply(struct handover *h)
         take_reply(h, reply);
         json_object_put(reply);
     } else if (is_gone(n)) {
-        keep(h, "the destination has closed the connection without a reply");
+        keep(h,
+             "the destination has closed the connection without a reply: is it a control socket?");
     } else if (n == -EBADMSG || n == -EMSGSIZE) {
         keep(h, "the destination is no vfio-userd");
     } else if (n < 0) {
@@ -490,6 +498,8 @@ static void on_socket(void *arg, int events)
 
         if (err == 0)
             watch_set(h->watch, UV_READABLE);
+        else if (err != -EAGAIN)
+            keep(h, strerror(-err));
     } else if ((events & UV_WRITABLE) != 0 && h->phase == PHASE_STATE) {
         pump(h);
     }

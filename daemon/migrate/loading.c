@@ -184,6 +184,8 @@ static int take_header(struct loading *l, const uint8_t *wire, struct state_reco
     if (wrong == NULL)
         return 0;
     l->records++;
+    if (!l->begun)
+        return fail(l, -EINVAL, "it is not the state of a device: %s in its first record", wrong);
     return fail_record(l, (uint32_t)state_get(wire, 4), wrong);
 }
 

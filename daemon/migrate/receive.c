@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "handover_wire.h"
+#include "log.h"
 #include "stream.h"
 #include "unpack.h"
 #include "watch.h"
@@ -66,8 +67,8 @@ static void put_back(struct receive *r)
         device_drop_client(dev);
         r->host.abandon(r->host.opaque);
     }
-    if (r->our_bar1 >= 0)
-        device_adopt_bar1(dev, &r->our_bar1);
+    if (r->our_bar1 >= 0 && device_adopt_bar1(dev, &r->our_bar1) != 0)
+        log_err("migrate", "there is no memory to take BAR1 back: restart this daemon");
     device_start(dev);
 }
 
@@ -93,10 +94,15 @@ void receive_cancel(struct receive *r, const char *reason)
     refuse(r, reason);
 }
 
+static void on_socket(void *arg, int events);
+
 static void on_deadline(uv_timer_t *timer)
 {
     struct receive *r = timer->data;
 
+    on_socket(r, UV_READABLE); /* what it has said, or its end, comes first */
+    if (r->over)
+        return;
     snprintf(r->reason, sizeof(r->reason), "the source has not gone on within %d ms",
              r->timeout_ms);
     refuse(r, r->reason);

@@ -222,20 +222,21 @@ int transfers_save(struct transfers *t, int fd)
 
 static void add_text(struct json_object *o, const char *key, const char *text)
 {
-    json_object_object_add(o, key, json_object_new_string(text));
+    if (o != NULL) /* without memory, less is said */
+        json_object_object_add(o, key, json_object_new_string(text));
 }
 
 /* The outcome as a Varlink reply; the peer reads it or does not. */
 static void reply(const struct transfer *x, const char *error, struct json_object *parameters)
 {
     struct json_object *o = json_object_new_object();
-    const char *text;
-    size_t len;
+    const char *text = NULL;
+    size_t len = 0;
 
     if (error != NULL)
         add_text(o, "error", error);
-    json_object_object_add(o, "parameters", parameters);
-    text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &len);
+    if (o != NULL && json_object_object_add(o, "parameters", parameters) == 0)
+        text = json_object_to_json_string_length(o, JSON_C_TO_STRING_PLAIN, &len);
     if (text != NULL && send(x->fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         log_debug("load", "the outcome for pid %d is not sent: %s", (int)x->peer.pid,
                   strerror(errno));
@@ -294,7 +295,10 @@ static void finish_load(struct transfer *x)
     if (!loading_complete(x->loading)) {
         const char *reason = loading_reason(x->loading);
 
-        refuse(x, INTERFACE "BadStream", reason[0] != '\0' ? reason : "it ends in the middle");
+        refuse(x, INTERFACE "BadStream",
+               reason[0] != '\0'                ? reason
+               : loading_bytes(x->loading) == 0 ? "it is empty"
+                                                : "it ends in the middle");
     } else if (busy != NULL) {
         refuse(x, INTERFACE "Busy", busy);
     } else if (apply(x) != 0) {

@@ -31,7 +31,10 @@ struct unpacked {
 
 struct unpack;
 
+/* Returns 0 or -ENOMEM. */
 int unpack_new(struct unpack **out);
+
+/* Closes the fds that nobody took. NULL is allowed. */
 void unpack_free(struct unpack *u);
 
 /*

@@ -451,10 +451,12 @@ static bool handle_message(struct session *s, struct stream_message *m)
  * Whether a turn has been long enough: others (the control socket, signals) have theirs. The loop
  * knows when it began.
  */
-static bool turn_is_over(const struct session *s, unsigned handled)
+static bool turn_is_over(const struct session *s, unsigned handled, uint16_t command)
 {
-    return !s->finishing && handled % TURN_CHECK == 0 &&
-           uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
+    /* One that may look at all of BAR1 is looked at by itself. */
+    bool due = handled % TURN_CHECK == 0 || command >= VFIO_USER_DEVICE_FEATURE;
+
+    return !s->finishing && due && uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
 }
 
 /* Handles messages while they come and the socket takes the replies; returns stream_next's word. */
@@ -465,6 +467,7 @@ static int handle_messages(struct session *s)
     int n;
 
     while ((n = stream_next(s->stream, &m)) == 1) {
+        uint16_t command = m.hdr.command;
         bool goes_on = handle_message(s, &m);
 
         stream_message_fini(s->stream, &m);
@@ -472,7 +475,7 @@ static int handle_messages(struct session *s)
             break;
         if ((stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream)) && !flush(s))
             break;
-        if (turn_is_over(s, ++handled)) {
+        if (turn_is_over(s, ++handled, command)) {
             /* As if the socket took no more: it does, so the rest comes in the loop's next turn. */
             set_blocked(s, true);
             break;

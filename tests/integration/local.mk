@@ -166,3 +166,11 @@ tests_integration_test_save_load_SOURCES = tests/integration/test_save_load.c $(
 tests_integration_test_save_load_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_save_load_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_save_load_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_handover_late
+TESTS += tests/integration/test_handover_late
+tests_integration_test_handover_late_SOURCES = tests/integration/test_handover_late.c \
+	tests/integration/control_kit.h $(HANDOVER_KIT)
+tests_integration_test_handover_late_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_late_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_late_LDADD = $(TEST_LIBS)

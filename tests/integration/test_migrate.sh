@@ -97,7 +97,7 @@ says 1 'another device' "$VFUCTL" -d dev0 -q migrate --to other << 'EOT'
 vfuctl: Incompatible field=bar1.size ours=16384 theirs=12288
 EOT
 says 1 'to itself' "$VFUCTL" -d dev0 -q migrate --to dev0 << 'EOT'
-vfuctl: Busy reason=the destination: the device is being moved
+vfuctl: Busy reason=the destination: it moves its own device, or is the source itself
 EOT
 says 3 'to nobody' "$VFUCTL" -d dev0 migrate --to dev7 << EOT
 vfuctl: $dir/run/dev7/control.sock: there is no such socket: does the daemon run?
@@ -108,7 +108,7 @@ Try 'vfuctl migrate --help'.
 EOT
 for timeout in 0 -1 x 1s 3601 ''; do
     says 2 "--timeout '$timeout'" "$VFUCTL" -d dev0 migrate --to dev1 --timeout "$timeout" << EOT
-vfuctl: migrate: --timeout takes seconds, up to 3600, not $timeout
+vfuctl: migrate: --timeout takes seconds, 0.001 to 3600, not $timeout
 Try 'vfuctl migrate --help'.
 EOT
 done

@@ -251,7 +251,8 @@ START_TEST(test_states_over_the_socket)
     ck_assert(server_log_has(&s, "migration: RUNNING -> PRE_COPY"));
     ck_assert(server_log_has(&s, "migration: PRE_COPY -> STOP_COPY"));
     ck_assert(server_log_has(&s, "migration: STOP_COPY -> RESUMING"));
-    ck_assert(server_log_has(&s, "migration: the state is refused: record 1 (unknown): "));
+    ck_assert(
+        server_log_has(&s, "migration: the state is refused: it is not the state of a device: "));
     ck_assert(server_log_has(&s, "migration: RESUMING -> ERROR"));
     ck_assert(server_log_has(&s, "migration: ERROR -> RUNNING"));
     /* The next client finds a device that runs, whatever this one has left. */

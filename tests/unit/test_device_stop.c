@@ -42,14 +42,27 @@ struct machine {
     int intx;
 };
 
-static void machine_init(struct machine *m)
+static void machine_make(struct machine *m)
 {
-    description_default(&m->d);
     fake_host_init(&m->host);
     m->dev = fake_device(&m->host, &m->d);
     m->intx = fake_eventfd();
     fake_give_eventfd(device_irq(m->dev), VFIO_IRQ_SET_ACTION_TRIGGER, INTX, 0, m->intx);
     fake_put(m->dev, CONFIG, COMMAND, 2, BUS_MASTER | MEMORY);
+}
+
+static void machine_init(struct machine *m)
+{
+    description_default(&m->d);
+    machine_make(m);
+}
+
+static void machine_init_msi(struct machine *m)
+{
+    description_default(&m->d);
+    m->d.pci.caps[m->d.pci.n_caps++] =
+        (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSI, .vectors = 2 };
+    machine_make(m);
 }
 
 static void machine_fini(struct machine *m)
@@ -177,6 +190,35 @@ START_TEST(interrupts_wait)
 }
 END_TEST
 
+/* Those without a level, too. */
+START_TEST(each_kind_of_interrupt_goes_out_at_the_start)
+{
+    static const uint32_t indexes[] = { VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_ERR_IRQ_INDEX,
+                                        VFIO_PCI_REQ_IRQ_INDEX };
+    struct machine m;
+    enum irq_delivery how;
+    int fds[3];
+
+    machine_init_msi(&m);
+    for (unsigned i = 0; i < 3; i++) {
+        fds[i] = fake_eventfd();
+        fake_give_eventfd(device_irq(m.dev), VFIO_IRQ_SET_ACTION_TRIGGER, indexes[i], 0, fds[i]);
+    }
+    device_stop(m.dev);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(irq_raise(device_irq(m.dev), indexes[i], 0, &how), 0);
+        ck_assert_int_eq(how, IRQ_PENDING_STOPPED);
+        ck_assert_uint_eq(fake_signals(fds[i]), 0);
+    }
+    device_start(m.dev);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_uint_eq(fake_signals(fds[i]), 1);
+        close(fds[i]);
+    }
+    machine_fini(&m);
+}
+END_TEST
+
 START_TEST(a_message_without_an_answer_is_sent_again)
 {
     struct machine m;
@@ -255,7 +297,11 @@ START_TEST(a_transfer_goes_on_elsewhere)
     device_start(b.dev);
     ck_assert_uint_eq(b.host.n_sent, 1);
     ck_assert_uint_eq(b.host.sent[0].iova, 0x10000 + 1024);
-    for (unsigned i = 0; i < 3; i++)
+    answer(&b, 0, bytes);
+    device_stop(b.dev); /* on it goes, with what both have done */
+    ck_assert_uint_eq(device_state(b.dev)->timer.engine_progress, 2048);
+    device_start(b.dev);
+    for (unsigned i = 2; i < 4; i++)
         answer(&b, i, bytes);
     ck_assert_uint_eq(get0(&b, DMA_CONTROL, 4), 0);
     ck_assert_mem_eq(device_bar1(b.dev), bytes, sizeof(bytes));
@@ -507,6 +553,7 @@ int main(void)
         a_deadline_waits_and_fires_once,
         a_deadline_ahead_is_asked_for_again,
         interrupts_wait,
+        each_kind_of_interrupt_goes_out_at_the_start,
         a_message_without_an_answer_is_sent_again,
         dma_is_stopped_by_itself,
         a_transfer_goes_on_elsewhere,

@@ -34,12 +34,21 @@ START_TEST(page_sizes_and_ranges_that_cannot_be)
 {
     const range empty = { .iova = 0, .length = 0 };
     const range wraps = { .iova = UINT64_MAX, .length = 2 };
+    const range over[] = { { .iova = 8 * PAGE, .length = PAGE },
+                           { .iova = 7 * PAGE, .length = PAGE + 1 } };
+    static range many[DIRTY_LOG_MAX_RANGES + 1];
     struct dirty_log *log;
 
     ck_assert_int_eq(dirty_log_new(0, NULL, 0, &log), -EINVAL);
     ck_assert_int_eq(dirty_log_new(4097, NULL, 0, &log), -EINVAL);
     ck_assert_int_eq(dirty_log_new(PAGE, &empty, 1, &log), -EINVAL);
     ck_assert_int_eq(dirty_log_new(PAGE, &wraps, 1, &log), -EINVAL);
+    ck_assert_int_eq(dirty_log_new(PAGE, over, 2, &log), -EINVAL);
+    ck_assert_int_eq(dirty_log_new(PAGE, many, DIRTY_LOG_MAX_RANGES + 1, &log), -E2BIG);
+    for (unsigned i = 0; i <= DIRTY_LOG_MAX_RANGES; i++)
+        many[i] = (range) { .iova = (DIRTY_LOG_MAX_RANGES - i) * 2 * PAGE, .length = PAGE };
+    ck_assert_int_eq(dirty_log_new(PAGE, many, DIRTY_LOG_MAX_RANGES, &log), 0);
+    dirty_log_free(log);
 }
 END_TEST
 
@@ -158,6 +167,19 @@ START_TEST(the_whole_address_space)
 }
 END_TEST
 
+/* What is written everywhere is written: memory has an end, and no page may be missed. */
+START_TEST(too_far_apart)
+{
+    struct dirty_log *log = make(PAGE, NULL, 0);
+
+    for (uint64_t i = 0; i < 70000; i++)
+        dirty_log_mark(log, i << 30, 1);
+    ck_assert_uint_eq(report(log, 0, 64 * PAGE, PAGE), UINT64_MAX);
+    ck_assert_uint_eq(report(log, 12345ull << 40, 64 * PAGE, PAGE), UINT64_MAX);
+    dirty_log_free(log);
+}
+END_TEST
+
 START_TEST(reports_that_cannot_be)
 {
     struct dirty_log *log = make(PAGE, NULL, 0);
@@ -208,6 +230,7 @@ int main(void)
         a_page_that_is_not_wholly_reported_stays,
         only_the_ranges_are_watched,
         the_whole_address_space,
+        too_far_apart,
         reports_that_cannot_be,
         it_goes_to_another_process,
     };

@@ -203,7 +203,7 @@ START_TEST(records_that_are_not_known)
     all[n] = (struct kit_record) { .type = 77, .payload = calloc(1, 600), .len = 5 };
     move_record(n, 3);
     n++;
-    expect(&p, n, -EINVAL, "record 4 (unknown): of a type that is not known");
+    expect(&p, n, -EINVAL, "record 4 (unknown): of an unknown type");
     all[3].flags = 2;
     expect(&p, n, -EINVAL, "record 4 (unknown): unknown flags");
     all[3].flags = STATE_FLAG_OPTIONAL;
@@ -301,6 +301,42 @@ START_TEST(a_begin_begins_anew)
     ck_assert_int_eq(kit_load(&p.to, &both), 0);
     kit_expect_same(&empty, &p.to);
     kit_free(&both);
+    kit_free(&s);
+    kit_fini(&empty);
+    pair_fini(&p);
+}
+END_TEST
+
+/* And what is in no record behind it is zero. */
+START_TEST(a_begin_forgets_memory)
+{
+    struct kit_stream both = { .bytes = NULL };
+    struct kit_stream bare = { .bytes = NULL };
+    struct kit_device empty;
+    struct kit_stream s;
+    struct pair p;
+    unsigned n;
+
+    pair_init(&p);
+    kit_init(&empty, 0);
+    kit_save(&empty, 4096, &s);
+    n = kit_split(&s, all);
+    for (unsigned i = 0; i < n;) {
+        if (all[i].type != STATE_MEMORY) {
+            i++;
+            continue;
+        }
+        free(all[i].payload);
+        move_record(i, --n);
+    }
+    kit_join(all, n, &bare);
+    kit_append(&both, p.stream.bytes, p.stream.len - 24); /* all but the END */
+    kit_append(&both, bare.bytes, bare.len);
+    ck_assert_int_eq(kit_load(&p.to, &both), 0);
+    kit_expect_same(&empty, &p.to);
+    kit_free_records(all, n);
+    kit_free(&both);
+    kit_free(&bare);
     kit_free(&s);
     kit_fini(&empty);
     pair_fini(&p);
@@ -521,6 +557,7 @@ int main(void)
         all_of_configuration_space_is_missing,
         records_that_come_again,
         a_begin_begins_anew,
+        a_begin_forgets_memory,
         pieces_that_do_not_fit,
         an_end_of_something_else,
         an_end_of_more_than_came,
