@@ -12,7 +12,7 @@
 set -euo pipefail
 
 packages=(build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev zlib1g-dev
-    libsystemd-dev libbsd-dev linux-libc-dev pciutils)
+    libdeflate-dev libsystemd-dev libbsd-dev linux-libc-dev pciutils)
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 build_dir=$source_dir/build-quickstart
 build_log=$build_dir/quickstart.log

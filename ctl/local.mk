@@ -24,4 +24,4 @@ vfuctl_SOURCES = \
 	ctl/status.c \
 	ctl/trigger_irq.c
 vfuctl_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
-vfuctl_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS)
+vfuctl_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS) $(DEFLATE_LIBS)

@@ -66,7 +66,7 @@ libdaemon_a_SOURCES = \
 	daemon/watch.c daemon/watch.h
 libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)
 
-DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(ZLIB_LIBS)
+DAEMON_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(ZLIB_LIBS) $(DEFLATE_LIBS)
 
 bin_PROGRAMS += vfio-userd
 vfio_userd_SOURCES = daemon/main.c

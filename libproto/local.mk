@@ -13,4 +13,4 @@ libproto_a_SOURCES = \
 	libproto/varlink.c libproto/varlink.h \
 	libproto/version.c libproto/version.h \
 	libproto/vfio_user.h libproto/wire.h
-libproto_a_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS) $(ZLIB_CFLAGS)
+libproto_a_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS) $(ZLIB_CFLAGS) $(DEFLATE_CFLAGS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # `make check`: unit and integration tests, without root and without a network.
-TEST_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(ZLIB_LIBS) $(CHECK_LIBS)
+TEST_LIBS = libdaemon.a libproto.a $(UV_LIBS) $(JSON_LIBS) $(ZLIB_LIBS) $(DEFLATE_LIBS) $(CHECK_LIBS)
 TEST_CPPFLAGS = $(AM_CPPFLAGS) -UNDEBUG -I$(top_srcdir)/tests
 TEST_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(CHECK_CFLAGS)
 

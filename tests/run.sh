@@ -19,8 +19,8 @@ failed=0
 
 packages=(
     # build; systemd for the directories that its pkg-config file names
-    build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev libsystemd-dev systemd
-    libbsd-dev zlib1g-dev linux-libc-dev git
+    build-essential autoconf automake pkg-config libuv1-dev libjson-c-dev zlib1g-dev libdeflate-dev
+    libsystemd-dev systemd libbsd-dev linux-libc-dev git
     # check
     check pciutils libkmod2 util-linux procps mandoc groff-base zsh tshark
     # format, fuzz

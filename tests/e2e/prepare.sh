@@ -28,7 +28,7 @@ make_root() {
     chroot "$root" apt-get -q update
     chroot "$root" apt-get -q -y -o Dpkg::Use-Pty=0 install \
         -t trixie-backports --no-install-recommends qemu-system-x86 \
-        systemd systemd-sysv dbus libuv1t64 libjson-c5 zlib1g
+        systemd systemd-sysv dbus libuv1t64 libjson-c5 zlib1g libdeflate0
     chroot "$root" apt-get -q clean
     umount "$root/proc"
 }

@@ -47,7 +47,7 @@ fuzz: $(BUILT_SOURCES)
 	@top_srcdir='$(srcdir)' top_builddir='$(top_builddir)' FUZZ_CC='$(FUZZ_CC)' \
 	FUZZ_SECONDS='$(FUZZ_SECONDS)' FUZZ_TARGETS='$(FUZZ_TARGETS)' \
 	FUZZ_CPPFLAGS='$(AM_CPPFLAGS) $(JSON_CFLAGS)' FUZZ_FILES='$(FUZZ_FILES)' \
-	FUZZ_LIBS='$(JSON_LIBS) $(ZLIB_LIBS)' $(srcdir)/tests/fuzz/run.sh
+	FUZZ_LIBS='$(JSON_LIBS) $(ZLIB_LIBS) $(DEFLATE_LIBS)' $(srcdir)/tests/fuzz/run.sh
 .PHONY: fuzz
 
 CLEANFILES += tests/fuzz/fuzz_message tests/fuzz/fuzz_version tests/fuzz/fuzz_stream \

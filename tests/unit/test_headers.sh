@@ -8,7 +8,7 @@ set -u
 flags=(-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-unused-function -Wno-unused-const-variable
     -Wno-unused-variable "-I$top_builddir" "-I$top_srcdir/libproto" "-I$top_srcdir/daemon"
     "-I$top_builddir/daemon/control" "-I$top_srcdir/ctl")
-for module in json-c libuv libsystemd zlib; do
+for module in json-c libuv libsystemd zlib libdeflate; do
     # Word splitting is meant: flags.
     # shellcheck disable=SC2207
     flags+=($("$PKG_CONFIG" --cflags "$module" 2>/dev/null))
