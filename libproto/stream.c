@@ -21,6 +21,9 @@
  */
 #define SHORT_MESSAGE 32u
 
+/* What is taken without a look at what is behind it. */
+#define LONG_REST 32768u
+
 int stream_new(int fd, size_t max_message, struct stream **out)
 {
     struct stream *s = calloc(1, sizeof(*s));
@@ -214,13 +217,31 @@ static ssize_t take(struct stream *s, size_t len)
     return n;
 }
 
-/* Looks what there is, and takes all of it that can have no other message's fds. */
+/* How much is to come of the message that has begun, when that is long; else 0. */
+static size_t long_rest(const struct stream *s)
+{
+    size_t begin = open_message(s, s->in_tail);
+    size_t have = s->in_tail - begin;
+    uint32_t size = claimed_size(s, begin, s->in_tail);
+
+    return size > have && size - have >= LONG_REST ? size - have : 0;
+}
+
+/*
+ * Looks what there is, and takes all of it that can have no other message's fds. To look means to
+ * copy, which for a long message takes longer than to be called again for what is behind it.
+ */
 static ssize_t look_and_take(struct stream *s)
 {
-    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = s->in_size - s->in_tail };
+    size_t rest = long_rest(s);
+    size_t room = s->in_size - s->in_tail;
+    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = room };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    ssize_t n = recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t n;
 
+    if (rest > 0)
+        return take(s, rest < room ? rest : room);
+    n = recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
     return n > 0 ? take(s, take_at_once(s, (size_t)n, (msg.msg_flags & MSG_CTRUNC) != 0)) : n;
 }
 

@@ -133,6 +133,8 @@ static const struct script {
     { "last of many", { { { 16, 16, 16, 16 }, 0 }, { { 16, 16 }, 0 }, { { 60 }, 4 } } },
     { "behind a large one", { { { 70000 }, 0 }, { { 40 }, 1 }, { { 30 }, 0 } } },
     { "large one with", { { { 30 }, 0 }, { { 70000, 30 }, 5 }, { { 40 }, 1 }, { { 40 }, 0 } } },
+    { "behind a very large one", { { { 110000 }, 0 }, { { 40 }, 1 }, { { 30 }, 0 } } },
+    { "very large one with", { { { 30 }, 0 }, { { 110000, 30 }, 5 }, { { 40 }, 1 } } },
     { "large ones in a row", { { { 50000 }, 1 }, { { 50000 }, 2 }, { { 50000 }, 0 } } },
 };
 
@@ -216,6 +218,29 @@ START_TEST(test_fds_on_second_half)
     expect(p.s, 2, 48, 3);
     expect(p.s, 3, 32, 0);
     expect(p.s, 4, 30, 1);
+    pair_fini(&p);
+}
+END_TEST
+
+/* The same where the second half is long: what is behind it is not looked at. */
+START_TEST(test_fds_on_long_rest)
+{
+    enum { SIZE = 110000, CUT = 40000 };
+    uint8_t *bytes = malloc(SIZE + 32);
+    struct pair p;
+
+    pair_init(&p);
+    fill_message(bytes, 1, SIZE);
+    fill_message(bytes + SIZE, 2, 32);
+    ck_assert_int_eq(put(p.peer, bytes, CUT, 1, 0), CUT);
+    ck_assert_int_eq(stream_fill(p.s), CUT);
+    ck_assert_int_eq(put(p.peer, bytes + CUT, SIZE + 32 - CUT, 1, 3), SIZE + 32 - CUT);
+    put_message(p.peer, 3, 30, 1);
+    expect(p.s, 1, SIZE, 3);
+    expect(p.s, 2, 32, 0);
+    expect(p.s, 3, 30, 1);
+    expect_nothing(p.s);
+    free(bytes);
     pair_fini(&p);
 }
 END_TEST
@@ -428,6 +453,7 @@ static void add_tests(TCase *tc)
     tcase_add_loop_test(tc, test_fds_stay, 0, sizeof(scripts) / sizeof(scripts[0]));
     tcase_add_test(tc, test_fds_alternate);
     tcase_add_loop_test(tc, test_fds_on_second_half, 0, sizeof(cuts) / sizeof(cuts[0]));
+    tcase_add_test(tc, test_fds_on_long_rest);
     tcase_add_test(tc, test_too_many_fds);
     tcase_add_test(tc, test_fds_without_end);
     tcase_add_test(tc, test_out_of_fds);
