@@ -174,9 +174,9 @@ int device_check_state(const struct device *dev, const struct device_state *stat
 
 /*
  * Puts *state in the place of ours and, when bar1 is not NULL, its bytes in the place of BAR1's, as
- * many as that has; both are copied. The client's maps, eventfds and mask stay. Returns 0; what
- * device_check_state returns; -EBUSY when the device is not stopped. Nothing has changed on
- * failure.
+ * many as that has; both are copied, and zeros into holes of BAR1 are not. The client's maps,
+ * eventfds and mask stay. Returns 0; what device_check_state returns; -EBUSY when the device is not
+ * stopped. Nothing has changed on failure.
  */
 int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
                 char field[DEVICE_FIELD_BYTES]);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "device_private.h"
 #include "dirty_log.h"
@@ -54,6 +55,38 @@ int device_check_state(const struct device *dev, const struct device_state *stat
     return -EINVAL;
 }
 
+/* Nothing reads or writes zeros where there is a hole: that would fill it. */
+static void copy_to_hole(uint8_t *to, const uint8_t *from, uint64_t size)
+{
+    static const uint8_t zeros[4096];
+
+    for (uint64_t at = 0; at < size; at += sizeof(zeros)) {
+        size_t len = size - at < sizeof(zeros) ? size - at : sizeof(zeros);
+
+        if (memcmp(from + at, zeros, len) != 0)
+            memcpy(to + at, from + at, len);
+    }
+}
+
+static void load_bar1(const struct device_memory *to, const uint8_t *from)
+{
+    off_t size = (off_t)to->size;
+    off_t at = 0;
+
+    while (at < size) {
+        off_t data = lseek(to->fd, at, SEEK_DATA);
+        off_t end = data >= 0 ? lseek(to->fd, data, SEEK_HOLE) : size;
+
+        if (data < 0) /* there is none; or, which should not be, it cannot be said where */
+            data = errno == ENXIO ? size : at;
+        if (end < data)
+            end = size;
+        copy_to_hole(to->at + at, from + at, (uint64_t)(data - at));
+        memcpy(to->at + data, from + data, (size_t)(end - data));
+        at = end;
+    }
+}
+
 int device_load(struct device *dev, const struct device_state *state, const uint8_t *bar1,
                 char field[DEVICE_FIELD_BYTES])
 {
@@ -68,7 +101,7 @@ int device_load(struct device *dev, const struct device_state *state, const uint
     device_update_gate(dev);
     irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
     if (bar1 != NULL)
-        memcpy(dev->bar1.at, bar1, dev->bar1.size);
+        load_bar1(&dev->bar1, bar1);
     return 0;
 }
 

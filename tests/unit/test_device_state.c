@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "device/device.h"
@@ -403,9 +404,46 @@ START_TEST(pending_interrupts_are_delivered_after_loading)
 }
 END_TEST
 
+static int64_t memory_of_bar1(struct device *dev)
+{
+    struct stat st;
+
+    ck_assert_int_eq(fstat(device_bar1_fd(dev), &st), 0);
+    return st.st_blocks * 512;
+}
+
+/* What is there is replaced, be it by zeros; what is a hole becomes memory only where it must. */
+START_TEST(a_sparse_bar1_stays_sparse)
+{
+    enum { SIZE = 8 << 20, PAGE = 4096, OLD = 1 << 20, NEW = 6 << 20 };
+    char field[DEVICE_FIELD_BYTES];
+    uint8_t *bar1 = calloc(1, SIZE);
+    struct device_description d;
+    struct machine m;
+
+    describe(&d);
+    d.bar1.size = SIZE;
+    machine_init(&m, &d);
+    memset(device_bar1(m.dev) + OLD, 0x77, PAGE + 1);
+    ck_assert_int_eq(memory_of_bar1(m.dev), 2 * PAGE);
+    memset(bar1 + OLD + PAGE, 0x55, PAGE);
+    bar1[NEW] = 1;
+    bar1[NEW + PAGE - 1] = 2;
+    bar1[SIZE - 1] = 3;
+    device_stop(m.dev);
+    ck_assert_int_eq(device_load(m.dev, device_state(m.dev), bar1, field), 0);
+    ck_assert_int_eq(memory_of_bar1(m.dev), 4 * PAGE);
+    ck_assert_int_eq(memcmp(device_bar1(m.dev), bar1, SIZE), 0);
+    free(bar1);
+    machine_fini(&m);
+    description_fini(&d);
+}
+END_TEST
+
 int main(void)
 {
-    const TTest *const tests[] = { pending_interrupts_are_delivered_after_loading };
+    const TTest *const tests[] = { pending_interrupts_are_delivered_after_loading,
+                                   a_sparse_bar1_stays_sparse };
     const struct fake_loop_test loops[] = {
         { the_state_block_and_bar1_are_the_device, ARRAY_SIZE(uses) },
     };
