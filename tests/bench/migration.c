@@ -292,7 +292,7 @@ int migration_bench(const char *program, unsigned rounds)
     r.messages.at = malloc(MESSAGES * MESSAGE);
     if (r.messages.at == NULL)
         return -ENOMEM;
-    memset(r.messages.at, 0, MESSAGES * MESSAGE);
+    memset(r.messages.at, 0xff, MESSAGES * MESSAGE); /* with 0 it could be left to calloc */
     err = target_start(program, DESCRIPTION, &r.target);
     if (err == 0) {
         err = measure(&r, rounds < ROUNDS_MAX ? rounds : ROUNDS_MAX);
