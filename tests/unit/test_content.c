@@ -351,7 +351,7 @@ START_TEST(what_does_not_matter)
     theirs.d.bar1.n_areas = 0;
     theirs.d.limits.max_dma_maps = 3;
     theirs.d.pci.caps[1].offset = 0x48; /* where it is anyway */
-    theirs.d.pci.caps[0].vectors = 4; /* of power management nothing is made of it */
+    theirs.d.pci.caps[0].vectors = 4;   /* of power management nothing is made of it */
     kit_make(&theirs);
     len = content_begin(theirs.dev, payload, sizeof(payload));
     ck_assert_int_gt(len, 0);
