@@ -335,3 +335,10 @@ tests_unit_test_parcel_SOURCES = tests/unit/test_parcel.c tests/unit/fakes.c tes
 tests_unit_test_parcel_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_parcel_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_parcel_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_handover_rules
+TESTS += tests/unit/test_handover_rules
+tests_unit_test_handover_rules_SOURCES = tests/unit/test_handover_rules.c $(MIGRATE_KIT)
+tests_unit_test_handover_rules_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_handover_rules_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_handover_rules_LDADD = $(TEST_LIBS)
