@@ -79,7 +79,8 @@ tests_unit_test_reload_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_session
 TESTS += tests/unit/test_session
-tests_unit_test_session_SOURCES = tests/unit/test_session.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_session_SOURCES = tests/unit/test_session.c tests/unit/session_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
 tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_LDADD = $(TEST_LIBS)
@@ -342,3 +343,11 @@ tests_unit_test_handover_rules_SOURCES = tests/unit/test_handover_rules.c $(MIGR
 tests_unit_test_handover_rules_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_handover_rules_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_handover_rules_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_session_moves
+TESTS += tests/unit/test_session_moves
+tests_unit_test_session_moves_SOURCES = tests/unit/test_session_moves.c tests/unit/session_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_session_moves_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_session_moves_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_session_moves_LDADD = $(TEST_LIBS)

@@ -25,7 +25,7 @@
 #define HUNG_UP 0u
 
 #define PATIENT_MS 60000
-#define SHORT_MS   50
+#define SHORT_MS   300
 
 /* The peer: what it hears, message by message. */
 struct peer {
@@ -494,7 +494,7 @@ START_TEST(all_is_put_back_behind_ready)
     uint8_t *bytes;
     ino_t file;
 
-    destination_init(&d, _i == NO_COMMIT ? 2 * SHORT_MS : PATIENT_MS);
+    destination_init(&d, _i == NO_COMMIT ? SHORT_MS : PATIENT_MS);
     state = kit_visible(&d.ours);
     bytes = malloc(d.ours.d.bar1.size);
     memcpy(bytes, device_bar1(d.ours.dev), d.ours.d.bar1.size);
