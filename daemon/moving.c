@@ -74,7 +74,6 @@ static const char *wholly_busy(const struct moving *m)
 
 static const char *client_drives(const struct moving *m)
 {
-
     if (m->host.migration == NULL ||
         migration_state(m->host.migration) == VFIO_DEVICE_STATE_RUNNING)
         return NULL;

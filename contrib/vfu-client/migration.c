@@ -129,12 +129,7 @@ static void expect_state(struct walk *w, uint32_t expected)
 
 static void set_state(struct walk *w, uint32_t state)
 {
-    char what[64];
-
-    if (walk_failed(w))
-        return;
-    snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s", feature_state_name(state));
-    walk_expect_err(w, what, 0, client_mig_set_state(w->client, state));
+    walk_set_state(w, state);
     expect_state(w, state);
 }
 

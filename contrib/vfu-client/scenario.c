@@ -56,16 +56,6 @@ static void share_failure(struct scenario *s)
         memcpy(s->to.failure, s->w->failure, sizeof(s->to.failure));
 }
 
-static void set_state(struct walk *w, uint32_t state)
-{
-    char what[64];
-
-    if (walk_failed(w))
-        return;
-    snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s", feature_state_name(state));
-    walk_expect_err(w, what, 0, client_mig_set_state(w->client, state));
-}
-
 /* All of guest memory, Bus Master and INTx, as a VMM gives them to a device. */
 static void give_resources(struct walk *w)
 {
@@ -165,7 +155,7 @@ static void step_destination(struct scenario *s)
     compare_devices(s->w, to);
     if (to->server.max_data_xfer_size < s->data_size)
         s->data_size = (uint32_t)to->server.max_data_xfer_size;
-    set_state(to, VFIO_DEVICE_STATE_RESUMING);
+    walk_set_state(to, VFIO_DEVICE_STATE_RESUMING);
     if (s->server.pid > 0)
         walk_say(s->w, "started as process %d, the same device; RESUMING", (int)s->server.pid);
 }
@@ -226,7 +216,7 @@ static void step_pre_copy(struct scenario *s)
 
     walk_expect_err(s->w, "GET of MIGRATION", 0, feature_get_migration(s->w->client, &flags));
     if (!walk_failed(s->w) && s->options->rounds > 0 && (flags & VFIO_USER_MIGRATION_PRE_COPY) != 0)
-        set_state(s->w, VFIO_USER_DEVICE_STATE_PRE_COPY);
+        walk_set_state(s->w, VFIO_USER_DEVICE_STATE_PRE_COPY);
     else
         flags = 0;
     err = walk_failed(s->w) ? 0 : writer_start(s->w, &s->writer);
@@ -255,7 +245,7 @@ static void step_stop_copy(struct scenario *s)
     if (s->deadline <= s->stopped_at)
         walk_fail(w, "the deadline when the guest stops", "one ahead (see --deadline)",
                   "one %lld ms ago", (long long)((s->stopped_at - s->deadline) / NS_PER_MS));
-    set_state(w, VFIO_DEVICE_STATE_STOP_COPY);
+    walk_set_state(w, VFIO_DEVICE_STATE_STOP_COPY);
     do {
         n = copy_once(s, false);
         s->after += n;
@@ -263,7 +253,7 @@ static void step_stop_copy(struct scenario *s)
     began = walk_now();
     s->checksum = walk_bar1_checksum(w);
     s->comparing += walk_now() - began;
-    set_state(w, VFIO_DEVICE_STATE_STOP);
+    walk_set_state(w, VFIO_DEVICE_STATE_STOP);
     walk_say(w, "BAR1 written %llu times through the mapping and %llu times by message; %llu bytes",
              (unsigned long long)writer_mapped(s->writer),
              (unsigned long long)writer_messages(s->writer), (unsigned long long)s->after);
@@ -282,7 +272,7 @@ static void step_compare(struct scenario *s)
     struct walk *to = &s->to;
     int64_t began;
 
-    set_state(to, VFIO_DEVICE_STATE_STOP);
+    walk_set_state(to, VFIO_DEVICE_STATE_STOP);
     began = walk_now();
     walk_expect(to, "crc32 of BAR1", s->checksum, walk_bar1_checksum(to));
     writer_check(s->writer, to);
@@ -301,7 +291,7 @@ static void step_switch(struct scenario *s)
 {
     give_resources(&s->to);
     walk_expect_quiet(&s->to, "INTx of a device that is stopped", s->to.intx);
-    set_state(&s->to, VFIO_DEVICE_STATE_RUNNING);
+    walk_set_state(&s->to, VFIO_DEVICE_STATE_RUNNING);
     s->blackout = walk_now() - s->stopped_at - s->comparing;
     walk_say(s->w, "memory mapped, interrupt assigned, RUNNING: %lld us after the guest stopped",
              (long long)(s->blackout / 1000));

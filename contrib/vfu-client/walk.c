@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "feature.h"
 #include "registers.h"
 
 #define NS_PER_S 1000000000ll
@@ -367,4 +368,14 @@ void walk_pause(struct walk *w, int ms)
     err = client_serve(w->client, -1, ms);
     if (err != -ETIMEDOUT)
         walk_expect_err(w, "waiting", -ETIMEDOUT, err);
+}
+
+void walk_set_state(struct walk *w, uint32_t state)
+{
+    char what[64];
+
+    if (walk_failed(w))
+        return;
+    snprintf(what, sizeof(what), "SET of MIG_DEVICE_STATE to %s", feature_state_name(state));
+    walk_expect_err(w, what, 0, client_mig_set_state(w->client, state));
 }

@@ -139,6 +139,9 @@ void walk_fire_timer(struct walk *w);
 /* Clears all bits of IRQ_STATUS. */
 void walk_acknowledge(struct walk *w);
 
+/* Sets the state of migration, which must succeed. */
+void walk_set_state(struct walk *w, uint32_t state);
+
 /* Lets ms pass, serving the server's DMA messages. */
 void walk_pause(struct walk *w, int ms);
 

@@ -38,6 +38,12 @@ void method_invalid_parameter(struct method_outcome *out, const char *parameter)
     method_add_string(out->parameters, "parameter", parameter);
 }
 
+void method_busy(struct method_outcome *out, const char *reason)
+{
+    out->error = METHOD_INTERFACE ".Busy";
+    method_add_string(out->parameters, "reason", reason);
+}
+
 struct json_object *method_parameter(struct json_object *parameters, const char *name)
 {
     struct json_object *value = NULL;

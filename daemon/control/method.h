@@ -90,6 +90,9 @@ void method_append(struct json_object *array, struct json_object *value);
 /* The outcome that a parameter's value is not possible. */
 void method_invalid_parameter(struct method_outcome *out, const char *parameter);
 
+/* The outcome that the device, or what the method needs, is in use: why, in words. */
+void method_busy(struct method_outcome *out, const char *reason);
+
 /* A parameter that is there and not null; else NULL. */
 struct json_object *method_parameter(struct json_object *parameters, const char *name);
 

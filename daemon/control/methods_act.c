@@ -37,8 +37,7 @@ void method_trigger_irq(const struct control_host *host, struct json_object *par
     } else if (vector < 0 || vector > UINT16_MAX) {
         method_invalid_parameter(out, "vector");
     } else if ((err = device_trigger_irq(host->dev, index, (uint32_t)vector, &how)) == -EBUSY) {
-        out->error = METHOD_INTERFACE ".Busy";
-        method_add_string(out->parameters, "reason", "the device is stopped: it is being moved");
+        method_busy(out, "the device is stopped: it is being moved");
     } else if (err != 0) {
         out->error = METHOD_INTERFACE ".NoSuchIrq";
         method_add_string(out->parameters, "index", name);
@@ -112,8 +111,7 @@ void method_capture(const struct control_host *host, struct json_object *paramet
         out->error = METHOD_SERVICE ".MethodNotImplemented";
         method_add_string(out->parameters, "method", METHOD_INTERFACE ".Capture");
     } else if (host->capturing(host->opaque)) {
-        out->error = METHOD_INTERFACE ".Busy";
-        method_add_string(out->parameters, "reason", "a capture is under way");
+        method_busy(out, "a capture is under way");
     } else {
         out->then = METHOD_THEN_HAND_OVER;
         out->taker = (struct method_taker) { .take = host->capture,

@@ -17,8 +17,7 @@ bool method_is_busy(const struct control_host *host, struct method_outcome *out)
 
     if (reason == NULL)
         return false;
-    out->error = METHOD_INTERFACE ".Busy";
-    method_add_string(out->parameters, "reason", reason);
+    method_busy(out, reason);
     return true;
 }
 
@@ -87,8 +86,7 @@ void method_migrate(const struct control_host *host, struct json_object *paramet
     } else if (!is_timeout(timeout_of(parameters))) {
         method_invalid_parameter(out, "timeout");
     } else if (moving_obstacle(host->moving) != NULL) {
-        out->error = METHOD_INTERFACE ".Busy";
-        method_add_string(out->parameters, "reason", moving_obstacle(host->moving));
+        method_busy(out, moving_obstacle(host->moving));
     } else {
         method_add_string(out->parameters, "phase", "offer");
         method_add_int(out->parameters, "bytes", 0);
@@ -202,8 +200,7 @@ static void judge(const struct control_host *host, struct json_object *parameter
                                              .argument = (uint32_t)timeout_of(parameters),
                                              .what = "the handover" };
     } else if (err == -EBUSY) {
-        out->error = METHOD_INTERFACE ".Busy";
-        method_add_string(out->parameters, "reason", reason);
+        method_busy(out, reason);
     } else if (err == -EPERM) {
         out->error = METHOD_INTERFACE ".Incompatible";
         add_difference(out->parameters, &difference);

@@ -6,8 +6,7 @@ static void hand_over(struct method_outcome *out, const char *busy,
                       int (*take)(void *opaque, int fd, uint32_t unused), const char *what)
 {
     if (busy != NULL) {
-        out->error = METHOD_INTERFACE ".Busy";
-        method_add_string(out->parameters, "reason", busy);
+        method_busy(out, busy);
         return;
     }
     out->then = METHOD_THEN_HAND_OVER;

@@ -243,6 +243,7 @@ START_TEST(no_error_is_made_that_is_not_described)
         const char *path;
         const char *before; /* the error's name */
     } files[] = {
+        { "control/method.c", "error = METHOD_INTERFACE \"." },
         { "control/methods.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_act.c", "error = METHOD_INTERFACE \"." },
         { "control/methods_migrate.c", "error = METHOD_INTERFACE \"." },
