@@ -41,6 +41,7 @@
 
 NUMBER_PARSER(cap_offset, struct pci_cap_description, offset, 0x40, 0xffc, false)
 NUMBER_PARSER(cap_vectors, struct pci_cap_description, vectors, 1, 32, false)
+NUMBER_PARSER(cap_bar, struct pci_cap_description, bar, 2, 5, false)
 NUMBER_PARSER(cap_serial, struct pci_cap_description, serial, 0, UINT64_MAX, false)
 NUMBER_PARSER(cap_id8, struct pci_cap_description, id, 1, 0xff, false)
 NUMBER_PARSER(cap_id16, struct pci_cap_description, id, 0, 0xffff, false)
@@ -92,6 +93,9 @@ static const struct key msi_keys[] = { COMMON_KEYS,
                                        { "maskable", cap_maskable },
                                        { "address64", cap_address64 },
                                        { NULL, NULL } };
+static const struct key msix_keys[] = {
+    COMMON_KEYS, { "vectors", cap_vectors }, { "bar", cap_bar }, { NULL, NULL }
+};
 static const struct key express_keys[] = { COMMON_KEYS, { "flr", cap_flr }, { NULL, NULL } };
 static const struct key vendor_keys[] = { COMMON_KEYS, { "data", cap_data }, { NULL, NULL } };
 static const struct key dsn_keys[] = { COMMON_KEYS, { "serial", cap_serial }, { NULL, NULL } };
@@ -116,6 +120,7 @@ static const struct cap_kind_name {
 } cap_kinds[] = {
     { "pm", PCI_CAP_KIND_PM, pm_keys },
     { "msi", PCI_CAP_KIND_MSI, msi_keys },
+    { "msix", PCI_CAP_KIND_MSIX, msix_keys },
     { "express", PCI_CAP_KIND_EXPRESS, express_keys },
     { "vendor", PCI_CAP_KIND_VENDOR, vendor_keys },
     { "dsn", PCI_CAP_KIND_DSN, dsn_keys },
@@ -160,12 +165,13 @@ static int parse_cap(struct place *p, struct json_object *object, void *into)
     if (kind == NULL) {
         place_enter(p, "kind", 0);
         return place_refuse(
-            p, "must be one of pm, msi, express, vendor, dsn, vendor-ext, raw, raw-ext");
+            p, "must be one of pm, msi, msix, express, vendor, dsn, vendor-ext, raw, raw-ext");
     }
     *cap = (struct pci_cap_description) { .kind = kind->kind,
                                           .no_soft_reset = true,
                                           .address64 = true,
-                                          .vectors = 1,
+                                          .vectors = kind->kind == PCI_CAP_KIND_MSIX ? 3 : 1,
+                                          .bar = 2,
                                           .revision = 1,
                                           .length = 8 };
     pci->n_caps++; /* from here on, description_fini frees what it owns */
@@ -302,10 +308,24 @@ NUMBER_PARSER(limit_fds, struct device_description, limits.max_msg_fds, 1, 16, f
 NUMBER_PARSER(limit_data, struct device_description, limits.max_data_xfer_size, PAGE_BYTES,
               16u << 20, true)
 
+static int limit_timeout(struct place *p, struct json_object *value, void *into)
+{
+    double seconds = 0;
+
+    if (json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_double))
+        seconds = json_object_get_double(value);
+    if (!(seconds >= 0.01 && seconds <= 3600))
+        return place_refuse(p, "must be a number of seconds from 0.01 to 3600");
+    ((struct device_description *)into)->limits.client_timeout_ms =
+        (uint32_t)(seconds * 1000 + 0.5);
+    return 0;
+}
+
 static const struct key limit_keys[] = {
     { "max_dma_maps", limit_maps },
     { "max_msg_fds", limit_fds },
     { "max_data_xfer_size", limit_data },
+    { "client_timeout", limit_timeout },
     { NULL, NULL },
 };
 
@@ -365,15 +385,59 @@ static int root_control(struct place *p, struct json_object *value, void *into)
 
 BOOL_PARSER(root_dma_on_irq, struct device_description, dma_on_irq)
 
+/* The number whose name value is, of n; or -1. */
+static int find_name(struct json_object *value, const char *(*name_of)(int), int n)
+{
+    for (int i = 0; json_object_is_type(value, json_type_string) && i < n; i++) {
+        if (strcmp(json_object_get_string(value), name_of(i)) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static const char *profile_name(int i)
+{
+    return client_profile_name((enum client_profile)i);
+}
+
 static int root_profile(struct place *p, struct json_object *value, void *into)
 {
-    for (int i = 0; json_object_is_type(value, json_type_string) && i < PROFILE_COUNT; i++) {
-        if (strcmp(json_object_get_string(value), client_profile_name(i)) == 0) {
-            ((struct device_description *)into)->profile = (enum client_profile)i;
-            return 0;
-        }
-    }
-    return place_refuse(p, "must be one of auto, strict, qemu, cloud-hypervisor");
+    int i = find_name(value, profile_name, PROFILE_COUNT);
+
+    if (i < 0)
+        return place_refuse(p, "must be one of auto, strict, qemu, cloud-hypervisor");
+    ((struct device_description *)into)->profile = (enum client_profile)i;
+    return 0;
+}
+
+static const char *doorbell_name(int i)
+{
+    return doorbell_kind_name((enum doorbell_kind)i);
+}
+
+static int root_doorbell(struct place *p, struct json_object *value, void *into)
+{
+    int i = find_name(value, doorbell_name, DOORBELL_KINDS);
+
+    if (i < 0)
+        return place_refuse(p, "must be one of shadow, ioeventfd, none");
+    ((struct device_description *)into)->doorbell = (enum doorbell_kind)i;
+    return 0;
+}
+
+static const char *message_name(int i)
+{
+    return irq_message_name((enum irq_message)i);
+}
+
+static int root_irq_message(struct place *p, struct json_object *value, void *into)
+{
+    int i = find_name(value, message_name, IRQ_MESSAGE_WAYS);
+
+    if (i < 0)
+        return place_refuse(p, "must be one of fallback, both");
+    ((struct device_description *)into)->irq_message = (enum irq_message)i;
+    return 0;
 }
 
 static int root_log_level(struct place *p, struct json_object *value, void *into)
@@ -393,6 +457,8 @@ static const struct key root_keys[] = {
     { "bar1", root_bar1 },
     { "limits", root_limits },
     { "control", root_control },
+    { "doorbell", root_doorbell },
+    { "irq_message", root_irq_message },
     { "dma_on_irq", root_dma_on_irq },
     { "profile", root_profile },
     { "log_level", root_log_level },

@@ -23,10 +23,15 @@ libdaemon_a_SOURCES = \
 	daemon/device/device_move.c \
 	daemon/device/dirty_log.c daemon/device/dirty_log.h \
 	daemon/device/dma.c daemon/device/dma.h \
+	daemon/device/doorbell.c daemon/device/doorbell.h \
 	daemon/device/iova.c daemon/device/iova.h \
-	daemon/device/irq.c daemon/device/irq.h \
+	daemon/device/irq.c daemon/device/irq.h daemon/device/irq_private.h \
+	daemon/device/irq_set.c \
+	daemon/device/memory.c daemon/device/memory.h \
+	daemon/device/msix.c daemon/device/msix.h \
 	daemon/device/notifier.c daemon/device/notifier.h \
-	daemon/device/pci.c daemon/device/pci.h \
+	daemon/device/pci.c daemon/device/pci.h daemon/device/pci_private.h \
+	daemon/device/pci_layout.c \
 	daemon/device/self_test.c daemon/device/self_test.h \
 	daemon/device/timer.c daemon/device/timer.h \
 	daemon/daemon_private.h \
@@ -56,9 +61,11 @@ libdaemon_a_SOURCES = \
 	daemon/session/commands.c daemon/session/commands.h \
 	daemon/session/dma_messages.c daemon/session/dma_messages.h \
 	daemon/session/features.c daemon/session/features.h \
+	daemon/session/io_fds.c daemon/session/io_fds.h \
 	daemon/session/freeze.c daemon/session/freeze.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
+	daemon/session/side_fds.c \
 	daemon/session/session.c daemon/session/session.h daemon/session/session_private.h \
 	daemon/session/snapshot.h \
 	daemon/session/tap.c daemon/session/tap.h \

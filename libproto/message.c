@@ -97,6 +97,17 @@ static int decode_irq_info(struct wire *w, uint32_t max_data, struct message_req
     return info.argsz < sizeof(info) ? -EINVAL : 0;
 }
 
+static int decode_io_fds(struct wire *w, uint32_t max_data, struct message_request *out)
+{
+    struct vfio_user_region_io_fds head;
+
+    (void)max_data;
+    wire_copy(w, &head, sizeof(head));
+    out->query.argsz = head.argsz;
+    out->query.index = head.index;
+    return head.argsz < sizeof(head) || head.flags != 0 || head.count != 0 ? -EINVAL : 0;
+}
+
 static bool one_bit(uint32_t bits)
 {
     return bits != 0 && (bits & (bits - 1)) == 0;
@@ -241,7 +252,7 @@ static const struct command {
     [VFIO_USER_DEVICE_GET_INFO] = { "DEVICE_GET_INFO", 16, ANY, decode_info, true },
     [VFIO_USER_DEVICE_GET_REGION_INFO] = { "DEVICE_GET_REGION_INFO", 32, ANY, decode_region_info,
                                            true },
-    [VFIO_USER_DEVICE_GET_REGION_IO_FDS] = { "DEVICE_GET_REGION_IO_FDS", 16, ANY, decode_irq_info,
+    [VFIO_USER_DEVICE_GET_REGION_IO_FDS] = { "DEVICE_GET_REGION_IO_FDS", 16, ANY, decode_io_fds,
                                              true },
     [VFIO_USER_DEVICE_GET_IRQ_INFO] = { "DEVICE_GET_IRQ_INFO", 16, ANY, decode_irq_info, true },
     [VFIO_USER_DEVICE_SET_IRQS] = { "DEVICE_SET_IRQS", 20, ANY, decode_set_irqs, true },
@@ -344,5 +355,7 @@ const char *message_command_name(uint16_t command)
 {
     const struct command *found = find_command(command);
 
+    if (command == VFIO_USER_VM_INTERRUPT)
+        return "VM_INTERRUPT";
     return found != NULL ? found->name : "UNKNOWN";
 }

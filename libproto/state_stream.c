@@ -12,12 +12,12 @@
 
 static const char *const names[] = {
     [STATE_BEGIN] = "BEGIN",   [STATE_STATE] = "STATE", [STATE_CONFIG] = "CONFIG",
-    [STATE_MEMORY] = "MEMORY", [STATE_END] = "END",
+    [STATE_MEMORY] = "MEMORY", [STATE_END] = "END",     [STATE_MSIX] = "MSIX",
 };
 
 static bool is_known(uint32_t type)
 {
-    return type >= STATE_BEGIN && type <= STATE_END;
+    return type >= STATE_BEGIN && type <= STATE_MSIX;
 }
 
 const char *state_record_name(uint32_t type)

@@ -25,10 +25,11 @@ enum state_record_type {
     STATE_CONFIG = 3, /* u64 offset, bytes of configuration space from there on */
     STATE_MEMORY = 4, /* u64 offset, bytes of BAR1 from there on */
     STATE_END = 5,    /* u32 records, u32 crc32: struct state_sum of what came since BEGIN */
+    STATE_MSIX = 6,   /* u64 offset, bytes of MSI-X's table from there on */
 };
 
 #define STATE_HEADER_SIZE 16u
-#define STATE_PIECE_SIZE  8u /* the offset of CONFIG and MEMORY */
+#define STATE_PIECE_SIZE  8u /* the offset of CONFIG, MEMORY and MSIX */
 #define STATE_END_SIZE    8u
 #define STATE_FIELD_SIZE  4u /* id and size */
 

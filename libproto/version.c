@@ -36,6 +36,30 @@ static const struct number migration_numbers[] = {
     { NULL, 0, 0 },
 };
 
+/* Those that are true or false. */
+struct flag {
+    const char *name;
+    enum version_cap cap;
+    size_t field; /* offset in struct version_caps, a bool */
+};
+
+static const struct flag flags[] = {
+    { "write_multiple", VERSION_WRITE_MULTIPLE, offsetof(struct version_caps, write_multiple) },
+    { "vm_interrupt", VERSION_VM_INTERRUPT, offsetof(struct version_caps, vm_interrupt) },
+};
+
+#define N_FLAGS (sizeof(flags) / sizeof(flags[0]))
+
+static bool *flag_in(struct version_caps *caps, const struct flag *flag)
+{
+    return (bool *)((char *)caps + flag->field);
+}
+
+static bool flag_of(const struct version_caps *caps, const struct flag *flag)
+{
+    return *(const bool *)((const char *)caps + flag->field);
+}
+
 static uint64_t *number_in(struct version_caps *caps, const struct number *number)
 {
     return (uint64_t *)((char *)caps + number->field);
@@ -73,6 +97,23 @@ static int parse_number(const struct number *numbers, const char *key, struct js
             return -EINVAL;
         *number_in(caps, n) = json_object_get_uint64(value);
         caps->present |= n->cap;
+        return 1;
+    }
+    return 0;
+}
+
+/* The same. */
+static int parse_flag(const char *key, struct json_object *value, struct version_caps *caps,
+                      const char **field)
+{
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if (strcmp(flags[i].name, key) != 0)
+            continue;
+        *field = flags[i].name;
+        if (!json_object_is_type(value, json_type_boolean))
+            return -EINVAL;
+        *flag_in(caps, &flags[i]) = json_object_get_boolean(value);
+        caps->present |= flags[i].cap;
         return 1;
     }
     return 0;
@@ -131,14 +172,9 @@ static int parse_capability(const char *key, struct json_object *value, struct v
         return parse_migration(value, caps, field);
     if (strcmp(key, "twin_socket") == 0)
         return parse_twin_socket(value, caps, field);
-    if (strcmp(key, "write_multiple") == 0) {
-        *field = "write_multiple";
-        if (!json_object_is_type(value, json_type_boolean))
-            return -EINVAL;
-        caps->write_multiple = json_object_get_boolean(value);
-        caps->present |= VERSION_WRITE_MULTIPLE;
-        return 0;
-    }
+    found = parse_flag(key, value, caps, field);
+    if (found != 0)
+        return found < 0 ? found : 0;
     caps->unknown++;
     return 0;
 }
@@ -238,9 +274,11 @@ int version_negotiate(const struct version_caps *client, const struct version_ca
         caps.present |= VERSION_MIGRATION;
         negotiate_numbers(migration_numbers, client, ours, &caps);
     }
-    if ((both & VERSION_WRITE_MULTIPLE) != 0) {
-        caps.write_multiple = client->write_multiple && ours->write_multiple;
-        caps.present |= VERSION_WRITE_MULTIPLE;
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if ((both & flags[i].cap) == 0)
+            continue;
+        *flag_in(&caps, &flags[i]) = flag_of(client, &flags[i]) && flag_of(ours, &flags[i]);
+        caps.present |= flags[i].cap;
     }
     if ((both & VERSION_TWIN_SOCKET) != 0 && client->twin_socket && ours->twin_socket) {
         caps.twin_socket = true;
@@ -281,9 +319,11 @@ char *version_format(const struct version_caps *caps)
     format_numbers(capabilities, common_numbers, caps);
     if ((caps->present & VERSION_TWIN_SOCKET) != 0)
         json_object_object_add(capabilities, "twin_socket", format_twin_socket(caps));
-    if ((caps->present & VERSION_WRITE_MULTIPLE) != 0)
-        json_object_object_add(capabilities, "write_multiple",
-                               json_object_new_boolean(caps->write_multiple));
+    for (size_t i = 0; i < N_FLAGS; i++) {
+        if ((caps->present & flags[i].cap) != 0)
+            json_object_object_add(capabilities, flags[i].name,
+                                   json_object_new_boolean(flag_of(caps, &flags[i])));
+    }
     if ((caps->present & VERSION_MIGRATION) != 0) {
         struct json_object *migration = json_object_new_object();
 

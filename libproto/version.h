@@ -21,6 +21,7 @@ enum version_cap {
     VERSION_MIGRATION = 1u << 6,
     VERSION_MIGRATION_PGSIZE = 1u << 7,
     VERSION_MIGRATION_MAX_BITMAP_SIZE = 1u << 8,
+    VERSION_VM_INTERRUPT = 1u << 9, /* an extension: interrupts as messages */
 };
 
 /* One side's word, or the outcome of both. A field that is not present holds its default. */
@@ -36,6 +37,7 @@ struct version_caps {
     bool twin_socket;         /* twin_socket.supported */
     int twin_socket_fd_index; /* -1 when there is none; only in a reply */
     bool write_multiple;
+    bool vm_interrupt;
     uint64_t migration_pgsize;          /* bytes */
     uint64_t migration_max_bitmap_size; /* bytes */
 };

@@ -40,6 +40,18 @@ enum vfio_user_command {
     VFIO_USER_COMMAND_COUNT /* one past the last, for tables */
 };
 
+/*
+ * An interrupt as a message, server -> client. It was in the public protocol until 2021 and is an
+ * extension now: sent only to a client that has offered the capability "vm_interrupt". The reply is
+ * a bare header.
+ */
+#define VFIO_USER_VM_INTERRUPT 0x4000u
+
+struct vfio_user_vm_interrupt {
+    uint32_t index; /* VFIO_PCI_INTX_IRQ_INDEX, … */
+    uint32_t subindex;
+};
+
 /* Section "Header": flags. */
 #define VFIO_USER_TYPE_MASK    0xfu
 #define VFIO_USER_TYPE_COMMAND 0x0u
@@ -90,6 +102,37 @@ struct vfio_user_device_info {
     uint32_t num_regions;
     uint32_t num_irqs;
 };
+
+/*
+ * Section "VFIO_USER_DEVICE_GET_REGION_IO_FDS": in a reply followed by count times
+ * struct vfio_user_io_fd.
+ */
+struct vfio_user_region_io_fds {
+    uint32_t argsz;
+    uint32_t flags;
+    uint32_t index;
+    uint32_t count;
+};
+
+/*
+ * A sub-region. The specification's has 40 bytes and nothing for a shadow; this is the one that
+ * libvfio-user and the rust crate use, for all types. A client finds entry i by the reply's argsz.
+ */
+struct vfio_user_io_fd {
+    uint64_t offset; /* in the region */
+    uint64_t size;   /* of the access that signals */
+    uint32_t fd_index;
+    uint32_t type;
+    uint32_t flags; /* KVM_IOEVENTFD_FLAG_… */
+    uint32_t shadow_fd_index;
+    uint64_t shadow_offset; /* where the value is stored in the shadow's file */
+    uint64_t datamatch;
+};
+
+#define VFIO_USER_IO_FD_IOEVENTFD  0u
+#define VFIO_USER_IO_FD_IOREGIONFD 1u
+#define VFIO_USER_IO_FD_IOEVENTFD_SHADOW \
+    2u /* the value is stored before the eventfd is signalled */
 
 /* Sections "VFIO_USER_REGION_READ" and "VFIO_USER_REGION_WRITE": followed by the data. */
 struct vfio_user_region_access {
@@ -163,5 +206,8 @@ _Static_assert(sizeof(struct vfio_user_dma_logging_control) == 16, "DMA_LOGGING_
 _Static_assert(sizeof(struct vfio_user_dma_logging_report) == 24, "DMA_LOGGING_REPORT");
 _Static_assert(sizeof(struct vfio_user_mig_data) == 8, "MIG_DATA_READ");
 _Static_assert(sizeof(struct vfio_user_write_single) == 24, "REGION_WRITE_MULTI");
+_Static_assert(sizeof(struct vfio_user_region_io_fds) == 16, "DEVICE_GET_REGION_IO_FDS");
+_Static_assert(sizeof(struct vfio_user_io_fd) == 48, "DEVICE_GET_REGION_IO_FDS");
+_Static_assert(sizeof(struct vfio_user_vm_interrupt) == 8, "VM_INTERRUPT");
 
 #endif

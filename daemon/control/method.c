@@ -88,6 +88,7 @@ const char *method_irq_name(uint32_t index)
     static const char *const names[DEVICE_NUM_IRQS] = {
         [VFIO_PCI_INTX_IRQ_INDEX] = "intx",
         [VFIO_PCI_MSI_IRQ_INDEX] = "msi",
+        [VFIO_PCI_MSIX_IRQ_INDEX] = "msix",
         [VFIO_PCI_ERR_IRQ_INDEX] = "err",
         [VFIO_PCI_REQ_IRQ_INDEX] = "req",
     };
@@ -99,7 +100,7 @@ static const char *pending_reason(enum irq_delivery how)
 {
     switch (how) {
     case IRQ_PENDING_NO_EVENTFD:
-        return "no client has set an eventfd for it";
+        return "no client has set an eventfd for it or takes it as a message";
     case IRQ_PENDING_MASKED:
         return "the client has masked it";
     case IRQ_PENDING_DISABLED:
@@ -111,16 +112,32 @@ static const char *pending_reason(enum irq_delivery how)
     case IRQ_ALREADY_ASSERTED:
         return "the line is asserted already and the guest has not acknowledged it";
     case IRQ_DELIVERED_EVENTFD:
+    case IRQ_DELIVERED_MESSAGE:
+    case IRQ_DELIVERED_BOTH:
         break;
     }
     return NULL;
+}
+
+static const char *delivery_name(enum irq_delivery how)
+{
+    switch (how) {
+    case IRQ_DELIVERED_EVENTFD:
+        return "eventfd";
+    case IRQ_DELIVERED_MESSAGE:
+        return "message";
+    case IRQ_DELIVERED_BOTH:
+        return "both";
+    default:
+        return "pending";
+    }
 }
 
 void method_add_delivery(struct json_object *object, enum irq_delivery how)
 {
     const char *reason = pending_reason(how);
 
-    method_add_string(object, "delivered", reason == NULL ? "eventfd" : "pending");
+    method_add_string(object, "delivered", delivery_name(how));
     if (reason != NULL)
         method_add_string(object, "reason", reason);
 }

@@ -19,6 +19,27 @@ const char *client_profile_name(enum client_profile profile)
     return names[profile];
 }
 
+const char *doorbell_kind_name(enum doorbell_kind kind)
+{
+    static const char *const names[DOORBELL_KINDS] = {
+        [DOORBELL_SHADOW] = "shadow",
+        [DOORBELL_IOEVENTFD] = "ioeventfd",
+        [DOORBELL_NONE] = "none",
+    };
+
+    return names[kind];
+}
+
+const char *irq_message_name(enum irq_message when)
+{
+    static const char *const names[IRQ_MESSAGE_WAYS] = {
+        [IRQ_MESSAGE_FALLBACK] = "fallback",
+        [IRQ_MESSAGE_BOTH] = "both",
+    };
+
+    return names[when];
+}
+
 void description_default(struct device_description *out)
 {
     *out = (struct device_description) {
@@ -33,7 +54,10 @@ void description_default(struct device_description *out)
         .bar1 = { .size = 16 * KIB,
                   .areas = { { 0, 4 * KIB }, { 8 * KIB, 4 * KIB } },
                   .n_areas = 2 },
-        .limits = { .max_dma_maps = 65535, .max_msg_fds = 8, .max_data_xfer_size = 1024 * KIB },
+        .limits = { .max_dma_maps = 65535,
+                    .max_msg_fds = 8,
+                    .max_data_xfer_size = 1024 * KIB,
+                    .client_timeout_ms = 5000 },
         .profile = PROFILE_AUTO,
         .control = { .group_may_write = true },
     };
@@ -93,6 +117,9 @@ static const struct device_field {
     { "limits.max_dma_maps", DEVICE(limits.max_dma_maps), true, NULL },
     { "limits.max_msg_fds", DEVICE(limits.max_msg_fds), true, NULL },
     { "limits.max_data_xfer_size", DEVICE(limits.max_data_xfer_size), true, NULL },
+    { "limits.client_timeout", DEVICE(limits.client_timeout_ms), true, NULL },
+    { "doorbell", DEVICE(doorbell), false, NULL },
+    { "irq_message", DEVICE(irq_message), false, NULL },
     { "dma_on_irq", DEVICE(dma_on_irq), false, NULL },
     { "profile", DEVICE(profile), false, NULL },
     { "log_level", DEVICE(log_level), true, NULL },
@@ -115,7 +142,8 @@ static const struct cap_field {
     { "offset", CAP(offset), EVERY_KIND },
     { "no_soft_reset", CAP(no_soft_reset), KIND(PM) },
     { "flr", CAP(flr), KIND(EXPRESS) },
-    { "vectors", CAP(vectors), KIND(MSI) },
+    { "vectors", CAP(vectors), KIND(MSI) | KIND(MSIX) },
+    { "bar", CAP(bar), KIND(MSIX) },
     { "maskable", CAP(maskable), KIND(MSI) },
     { "address64", CAP(address64), KIND(MSI) },
     { "serial", CAP(serial), KIND(DSN) },

@@ -25,6 +25,28 @@ enum client_profile {
 /* "auto", "strict", "qemu" or "cloud-hypervisor". */
 const char *client_profile_name(enum client_profile profile);
 
+/* How the client may ring the doorbell besides a message; section "Region I/O via file
+ * descriptors". */
+enum doorbell_kind {
+    DOORBELL_SHADOW,    /* an eventfd, and memory in which the value is found */
+    DOORBELL_IOEVENTFD, /* an eventfd: the value is lost */
+    DOORBELL_NONE,
+    DOORBELL_KINDS /* not a kind */
+};
+
+/* "shadow", "ioeventfd" or "none". */
+const char *doorbell_kind_name(enum doorbell_kind kind);
+
+/* When an interrupt is sent as a message, to a client that takes them. */
+enum irq_message {
+    IRQ_MESSAGE_FALLBACK, /* when there is no eventfd */
+    IRQ_MESSAGE_BOTH,     /* then, and after each eventfd */
+    IRQ_MESSAGE_WAYS      /* not one */
+};
+
+/* "fallback" or "both". */
+const char *irq_message_name(enum irq_message when);
+
 enum pci_cap_kind {
     PCI_CAP_KIND_PM,
     PCI_CAP_KIND_MSI,
@@ -35,6 +57,8 @@ enum pci_cap_kind {
     PCI_CAP_KIND_DSN,
     PCI_CAP_KIND_VENDOR_EXT,
     PCI_CAP_KIND_RAW_EXT,
+    /* Numbers go into saved states: a new kind goes to the end. */
+    PCI_CAP_KIND_MSIX, /* not an extended one */
 };
 
 struct pci_cap_description {
@@ -44,7 +68,8 @@ struct pci_cap_description {
     bool flr;           /* express: Function Level Reset */
     bool maskable;      /* msi: per-vector masking */
     bool address64;     /* msi: 64-bit address */
-    uint8_t vectors;    /* msi: 1, 2, 4, 8, 16 or 32 */
+    uint8_t vectors;    /* msi: 1, 2, 4, 8, 16 or 32; msix: 1 to 32 */
+    uint8_t bar;        /* msix: the BAR of its own, 2 to 5 */
     uint64_t serial;    /* dsn */
     uint16_t id;        /* vendor-ext: VSEC id; raw, raw-ext: capability id */
     uint8_t revision;   /* vendor-ext: VSEC revision; raw-ext: capability version */
@@ -76,6 +101,7 @@ struct device_limits {
     uint32_t max_dma_maps;
     uint32_t max_msg_fds;
     uint32_t max_data_xfer_size; /* bytes */
+    uint32_t client_timeout_ms;  /* its time to answer a command of ours; it is not told */
 };
 
 struct device_description {
@@ -90,6 +116,8 @@ struct device_description {
     struct {
         bool group_may_write; /* who is in the control socket's group may act, not only read */
     } control;
+    enum doorbell_kind doorbell;
+    enum irq_message irq_message;
     bool dma_on_irq; /* the self-test DMA */
     enum client_profile profile;
     int log_level; /* as in syslog; 0: not given */
@@ -102,7 +130,7 @@ void description_default(struct device_description *out);
 void description_fini(struct device_description *d);
 
 /* Each capability, and each other key. */
-#define DESCRIPTION_MAX_DIFFERENCES (DESCRIPTION_MAX_CAPS + 17)
+#define DESCRIPTION_MAX_DIFFERENCES (DESCRIPTION_MAX_CAPS + 20)
 
 /* A key whose values in two descriptions are not the same. */
 struct description_difference {

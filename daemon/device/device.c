@@ -3,44 +3,11 @@
 #include "device_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "dirty_log.h"
-
-/* Nobody whom the fd is given to can take pages away from under us. */
-int device_memory_new(const char *name, uint64_t size, struct device_memory *out)
-{
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    void *at;
-    int err;
-
-    if (fd < 0)
-        return -errno;
-    if (ftruncate(fd, (off_t)size) != 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        goto fail;
-    at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (at == MAP_FAILED)
-        goto fail;
-    *out = (struct device_memory) { .fd = fd, .at = at, .size = size };
-    return 0;
-fail:
-    err = -errno;
-    close(fd);
-    return err;
-}
-
-void device_memory_free(struct device_memory *m)
-{
-    if (m->at == NULL)
-        return;
-    munmap(m->at, m->size);
-    close(m->fd);
-}
+#include "vfio_user.h"
 
 static bool may_dma(void *opaque)
 {
@@ -63,6 +30,13 @@ static void on_interrupt(void *opaque, uint32_t index, uint32_t vector, enum irq
     };
 
     tell(opaque, &event);
+}
+
+static int send_interrupt(void *opaque, uint32_t index, uint32_t subindex)
+{
+    const struct device *dev = opaque;
+
+    return dev->host.interrupt(dev->host.opaque, index, subindex);
 }
 
 static int64_t timer_now(void *opaque)
@@ -95,28 +69,45 @@ static int make_timer(struct device *dev)
     return timer_new(&parts, &dev->timer);
 }
 
+static int make_irq(struct device *dev)
+{
+    const struct irq_vectors vectors = { .msi = pci_msi_vectors(dev->pci),
+                                         .msix = pci_msix_vectors(dev->pci) };
+    const struct irq_messenger messenger = {
+        .opaque = dev,
+        .send = dev->host.interrupt != NULL ? send_interrupt : NULL,
+        .both = dev->description->irq_message == IRQ_MESSAGE_BOTH,
+    };
+    int err = irq_new(&dev->state->irq, &vectors, &dev->irq);
+
+    if (err != 0)
+        return err;
+    irq_watch(dev->irq, on_interrupt, dev);
+    irq_set_messenger(dev->irq, &messenger);
+    return 0;
+}
+
 static int make_parts(struct device *dev, struct pci_error *error)
 {
     const struct device_description *d = dev->description;
     const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, d->bar1.size };
     int err;
 
-    err = device_memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
+    err = memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
     if (err != 0)
         return err;
     dev->state = (struct device_state *)dev->block.at;
     dev->state->magic = DEVICE_STATE_MAGIC;
     dev->state->version = DEVICE_STATE_VERSION;
     dev->state->size = sizeof(*dev->state);
-    err = device_memory_new("vfio-userd-bar1", d->bar1.size, &dev->bar1);
+    msix_reset(&dev->state->msix);
+    err = memory_new("vfio-userd-bar1", d->bar1.size, &dev->bar1);
     if (err == 0)
         err = pci_new(&d->pci, bar_size, &dev->state->pci, &dev->pci, error);
     if (err == 0)
-        err = irq_new(&dev->state->irq, pci_msi_vectors(dev->pci), &dev->irq);
-    if (err == 0) {
-        irq_watch(dev->irq, on_interrupt, dev);
+        err = make_irq(dev);
+    if (err == 0)
         err = dma_new(dev->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
-    }
     if (err == 0 && dev->host.max_files > 0)
         dma_set_max_files(dev->dma, dev->host.max_files);
     if (err == 0)
@@ -135,6 +126,7 @@ int device_new(const struct device_description *d, const struct device_host *hos
     dev->description = d;
     dev->host = *host;
     dev->limits = d->limits;
+    doorbell_init(&dev->doorbell, d->doorbell);
     err = make_parts(dev, error);
     if (err != 0) {
         device_free(dev);
@@ -153,18 +145,34 @@ void device_free(struct device *dev)
     dirty_log_free(dev->log);
     irq_free(dev->irq);
     pci_free(dev->pci);
-    device_memory_free(&dev->bar1);
-    device_memory_free(&dev->block);
+    doorbell_drop(&dev->doorbell);
+    memory_free(&dev->bar1);
+    memory_free(&dev->block);
     free(dev);
 }
 
 void device_update_gate(struct device *dev)
 {
-    irq_set_gate(dev->irq, pci_in_d0(dev->pci), pci_intx_disabled(dev->pci),
-                 pci_msi_enabled(dev->pci), pci_msi_masked(dev->pci));
+    const struct irq_gate gate = {
+        .d0 = pci_in_d0(dev->pci),
+        .intx_disabled = pci_intx_disabled(dev->pci),
+        .msi_enabled = pci_msi_enabled(dev->pci),
+        .msix_enabled = pci_msix_enabled(dev->pci),
+        .msi_masked = pci_msi_masked(dev->pci),
+        .msix_masked = pci_msix_function_masked(dev->pci)
+                           ? UINT32_MAX
+                           : msix_masked(&dev->state->msix, pci_msix_vectors(dev->pci)),
+    };
+
+    irq_set_gate(dev->irq, &gate);
     /* Behind the gate: its end is an interrupt, which must wait where interrupts wait now. */
     if (!pci_bus_master(dev->pci) || !pci_in_d0(dev->pci))
         timer_stop_dma(dev->timer);
+}
+
+static bool is_msix_bar(const struct device *dev, uint32_t region)
+{
+    return pci_msix_vectors(dev->pci) > 0 && region == pci_msix_bar(dev->pci);
 }
 
 int device_region(const struct device *dev, uint32_t index, struct device_region *out)
@@ -193,7 +201,10 @@ int device_region(const struct device *dev, uint32_t index, struct device_region
         out->size = pci_config_size(dev->pci);
         break;
     default:
-        out->flags = 0;
+        if (is_msix_bar(dev, index))
+            out->size = MSIX_BAR_SIZE;
+        else
+            out->flags = 0;
         break;
     }
     return 0;
@@ -224,8 +235,15 @@ int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data
         memset(data, 0xff, count);
         return 0;
     }
+    if (is_msix_bar(dev, region)) {
+        msix_read(&dev->state->msix, pci_msix_vectors(dev->pci), dev->state->irq.msix_pending,
+                  offset, data, count);
+        return 0;
+    }
     switch (region) {
     case VFIO_PCI_BAR0_REGION_INDEX:
+        if (offset >= TIMER_DOORBELL) /* it sees all that was rung before */
+            device_take_rings(dev);
         return timer_read(dev->timer, offset, data, count);
     case VFIO_PCI_BAR1_REGION_INDEX:
         memcpy(data, dev->bar1.at + offset, count);
@@ -238,12 +256,23 @@ int device_read(struct device *dev, uint32_t region, uint64_t offset, void *data
 
 static void write_config(struct device *dev, uint64_t offset, const void *data, uint32_t count)
 {
-    unsigned effects = pci_write(dev->pci, offset, data, count);
+    unsigned effects;
 
+    device_take_rings(dev); /* what was rung in D0 counts */
+    effects = pci_write(dev->pci, offset, data, count);
     if ((effects & (PCI_EFFECT_FLR | PCI_EFFECT_SOFT_RESET)) != 0)
         device_reset(dev, DEVICE_RESET_BY_GUEST);
     else if ((effects & PCI_EFFECT_GATE) != 0)
         device_update_gate(dev);
+}
+
+static int write_msix(struct device *dev, uint64_t offset, const void *data, uint32_t count)
+{
+    int err = msix_write(&dev->state->msix, pci_msix_vectors(dev->pci), offset, data, count);
+
+    if (err == 0)
+        device_update_gate(dev);
+    return err;
 }
 
 int device_write(struct device *dev, uint32_t region, uint64_t offset, const void *data,
@@ -257,8 +286,12 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
         return -EBUSY;
     if (is_bar(region) && !pci_in_d0(dev->pci))
         return 0;
+    if (is_msix_bar(dev, region))
+        return write_msix(dev, offset, data, count);
     switch (region) {
     case VFIO_PCI_BAR0_REGION_INDEX:
+        if (offset >= TIMER_DOORBELL) /* what was rung before was rung first */
+            device_take_rings(dev);
         return timer_write(dev->timer, offset, data, count);
     case VFIO_PCI_BAR1_REGION_INDEX:
         memcpy(dev->bar1.at + offset, data, count);
@@ -273,8 +306,10 @@ void device_reset(struct device *dev, enum device_reset_by by)
 {
     const struct device_event event = { .kind = DEVICE_EVENT_RESET, .by = by };
 
+    device_take_rings(dev); /* what was rung before is forgotten with the rest */
     pci_reset(dev->pci);
     timer_reset(dev->timer);
+    msix_reset(&dev->state->msix);
     irq_reset(dev->irq);
     device_update_gate(dev);
     if (dev->description->bar1.clear_on_reset)
@@ -348,6 +383,68 @@ int device_trigger_irq(struct device *dev, uint32_t index, uint32_t vector, enum
     return 0;
 }
 
+void device_retry_interrupts(struct device *dev)
+{
+    if (!dev->stopped)
+        irq_retry(dev->irq);
+}
+
+/*
+ * The doorbell
+ */
+
+int device_io_fds(struct device *dev, uint32_t region, struct device_io_fd out[DEVICE_IO_FDS_MAX],
+                  unsigned *n)
+{
+    struct doorbell *d = &dev->doorbell;
+    int err;
+
+    if (region >= DEVICE_NUM_REGIONS)
+        return -EINVAL;
+    *n = 0;
+    if (region != VFIO_PCI_BAR0_REGION_INDEX || d->kind == DOORBELL_NONE)
+        return 0;
+    err = doorbell_make(d);
+    if (err != 0)
+        return err;
+    out[(*n)++] = (struct device_io_fd) {
+        .offset = TIMER_DOORBELL,
+        .size = TIMER_DOORBELL_SIZE,
+        .type = d->kind == DOORBELL_SHADOW ? VFIO_USER_IO_FD_IOEVENTFD_SHADOW
+                                           : VFIO_USER_IO_FD_IOEVENTFD,
+        .fd = d->event,
+        .shadow_fd = d->shadow,
+    };
+    return 0;
+}
+
+int device_doorbell_fd(const struct device *dev)
+{
+    return dev->doorbell.event;
+}
+
+void device_take_rings(struct device *dev)
+{
+    uint64_t rings;
+    uint32_t value;
+    bool known;
+
+    if (!doorbell_take(&dev->doorbell, &rings, &value, &known))
+        return;
+    if (dev->stopped) {
+        dev->held += rings;
+        dev->held_value = value;
+        dev->held_known = known;
+    } else if (pci_in_d0(dev->pci)) {
+        timer_ring(dev->timer, rings, known ? &value : NULL);
+    }
+}
+
+void device_doorbell_rung(struct device *dev)
+{
+    device_take_rings(dev);
+}
+
 /*
  * Stopping and starting
  */
@@ -356,6 +453,7 @@ void device_stop(struct device *dev)
 {
     if (dev->stopped)
         return;
+    device_take_rings(dev);
     dev->stopped = true;
     irq_stop(dev->irq);
     timer_stop(dev->timer);
@@ -366,6 +464,10 @@ void device_start(struct device *dev)
     if (!dev->stopped)
         return;
     dev->stopped = false;
+    if (dev->held > 0 && pci_in_d0(dev->pci))
+        timer_ring(dev->timer, dev->held, dev->held_known ? &dev->held_value : NULL);
+    dev->held = 0;
+    device_take_rings(dev);
     irq_start(dev->irq);
     timer_start(dev->timer);
 }
@@ -414,6 +516,11 @@ const struct device_description *device_description(const struct device *dev)
 size_t device_config_size(const struct device *dev)
 {
     return pci_config_size(dev->pci);
+}
+
+size_t device_msix_table_size(const struct device *dev)
+{
+    return (size_t)pci_msix_vectors(dev->pci) * MSIX_ENTRY_SIZE;
 }
 
 size_t device_cap_image(const struct device *dev, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],

@@ -16,11 +16,12 @@
 #include "description.h"
 #include "dma.h"
 #include "irq.h"
+#include "msix.h"
 #include "pci.h"
 #include "timer.h"
 
 #define DEVICE_STATE_MAGIC   0x64756676u /* "vfud" */
-#define DEVICE_STATE_VERSION 2u
+#define DEVICE_STATE_VERSION 3u
 
 /*
  * The state block: fixed-width fields, no pointers; laid out in a memfd of its own. What is not in
@@ -35,6 +36,7 @@ struct device_state {
     struct timer_state timer;
     struct irq_state irq;
     struct pci_state pci;
+    struct msix_state msix;
 };
 
 enum device_event_kind {
@@ -71,6 +73,11 @@ struct device_host {
     /* Called in the middle of what happens: must not call the device. NULL: nobody cares. */
     void (*event)(void *opaque, const struct device_event *event);
     struct dma_messenger messenger;
+    /*
+     * Sends the client an interrupt as a message. Returns 0, or -errno: it takes none, or none now.
+     * Must not call the device. NULL: never.
+     */
+    int (*interrupt)(void *opaque, uint32_t index, uint32_t vector);
     uint32_t max_files; /* of guest memory that may be open; 0: as many as there are maps */
 };
 
@@ -98,6 +105,33 @@ void device_free(struct device *dev);
 
 /* -EINVAL: no such index. */
 int device_region(const struct device *dev, uint32_t index, struct device_region *out);
+
+/* Most sub-regions of a region. */
+#define DEVICE_IO_FDS_MAX 4
+
+/* What GET_REGION_IO_FDS tells: a sub-region, and what signals that it was written. */
+struct device_io_fd {
+    uint64_t offset;
+    uint64_t size;          /* of the access, bytes */
+    uint32_t type;          /* VFIO_USER_IO_FD_… */
+    int fd;                 /* an eventfd, the device's */
+    int shadow_fd;          /* where the value is stored, the device's; -1 */
+    uint64_t shadow_offset; /* in it */
+};
+
+/*
+ * The *n sub-regions of a region that are served by file descriptors, which are made with the first
+ * call. Returns 0; -EINVAL: no such region; another -errno.
+ */
+int device_io_fds(struct device *dev, uint32_t region, struct device_io_fd out[DEVICE_IO_FDS_MAX],
+                  unsigned *n);
+
+/*
+ * The doorbell's eventfd, or -1: whoever has a loop watches it and calls device_doorbell_rung when
+ * it is readable. It is another one for each client.
+ */
+int device_doorbell_fd(const struct device *dev);
+void device_doorbell_rung(struct device *dev);
 
 /*
  * Reads or writes count bytes of a region. Returns 0; -EINVAL for a region that does not exist, a
@@ -130,6 +164,9 @@ const struct device_limits *device_limits(const struct device *dev);
 /* A client is there, and was told these limits: they are its until it is dropped. */
 void device_take_client(struct device *dev, const struct device_limits *limits);
 
+/* The client takes messages (again): what waited for a way to go out goes out. */
+void device_retry_interrupts(struct device *dev);
+
 /* The client is gone: its maps and eventfds are dropped, the state stays. */
 void device_drop_client(struct device *dev);
 
@@ -161,6 +198,14 @@ bool device_dma_awaits(const struct device *dev);
 /* BAR1's bytes, as many as the description says, and the memfd that they are in: the device's. */
 uint8_t *device_bar1(struct device *dev);
 int device_bar1_fd(const struct device *dev);
+
+/*
+ * The doorbell's eventfd and shadow, the device's, -1 where there is none; and those that another
+ * process has made for the client, which are set to -1 when they are taken. -EINVAL: they are not
+ * what this device's doorbell has; -errno.
+ */
+void device_get_doorbell(const struct device *dev, int *event, int *shadow);
+int device_adopt_doorbell(struct device *dev, int *event, int *shadow);
 
 /* The name of a field of the state, "timer.dma_control" say, with its NUL. */
 #define DEVICE_FIELD_BYTES 32
@@ -216,6 +261,9 @@ const struct device_description *device_description(const struct device *dev);
 
 /* Bytes of configuration space, as device_read would give them. */
 size_t device_config_size(const struct device *dev);
+
+/* Bytes of MSI-X's table; 0 without MSI-X. */
+size_t device_msix_table_size(const struct device *dev);
 
 /* See pci_cap_image. */
 size_t device_cap_image(const struct device *dev, unsigned i, uint8_t image[PCI_CAP_IMAGE_MAX],

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "device_private.h"
@@ -29,6 +26,8 @@ static const char *bad_irq_field(const struct device *dev, const struct irq_stat
 {
     if ((uint64_t)irq->msi_pending >> pci_msi_vectors(dev->pci) != 0)
         return "irq.msi_pending";
+    if ((uint64_t)irq->msix_pending >> pci_msix_vectors(dev->pci) != 0)
+        return "irq.msix_pending";
     if (irq->intx_pending > (irq->active != 0))
         return "irq.intx_pending";
     if (irq->intx_masked > 1)
@@ -50,6 +49,8 @@ int device_check_state(const struct device *dev, const struct device_state *stat
         snprintf(field, DEVICE_FIELD_BYTES, "%s", irq);
     else if (!pci_could_be(dev->pci, &state->pci))
         snprintf(field, DEVICE_FIELD_BYTES, "pci.config");
+    else if (!msix_could_be(&state->msix, pci_msix_vectors(dev->pci)))
+        snprintf(field, DEVICE_FIELD_BYTES, "msix.table");
     else
         return 0;
     return -EINVAL;
@@ -68,7 +69,7 @@ static void copy_to_hole(uint8_t *to, const uint8_t *from, uint64_t size)
     }
 }
 
-static void load_bar1(const struct device_memory *to, const uint8_t *from)
+static void load_bar1(const struct memory *to, const uint8_t *from)
 {
     off_t size = (off_t)to->size;
     off_t at = 0;
@@ -98,6 +99,8 @@ int device_load(struct device *dev, const struct device_state *state, const uint
         return -EBUSY;
     timer_load(dev->timer, &state->timer);
     dev->state->pci = state->pci;
+    dev->state->msix = state->msix;
+    dev->held = 0;
     device_update_gate(dev);
     irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
     if (bar1 != NULL)
@@ -106,30 +109,25 @@ int device_load(struct device *dev, const struct device_state *state, const uint
 }
 
 /* Puts other memory in BAR1's place. */
-static void move_bar1(struct device *dev, const struct device_memory *to)
+static void move_bar1(struct device *dev, const struct memory *to)
 {
-    struct device_memory from = dev->bar1;
+    struct memory from = dev->bar1;
 
     dev->bar1 = *to;
     timer_move_bar1(dev->timer, to->at);
-    device_memory_free(&from);
+    memory_free(&from);
 }
 
 int device_adopt_bar1(struct device *dev, int *fd)
 {
-    const int sealed = F_SEAL_SHRINK | F_SEAL_GROW;
-    struct device_memory memory = { .fd = *fd, .size = dev->bar1.size };
-    struct stat st;
+    struct memory memory;
+    int err;
 
     if (!dev->stopped)
         return -EBUSY;
-    if (fstat(*fd, &st) != 0)
-        return -errno;
-    if (st.st_size != (off_t)memory.size || (fcntl(*fd, F_GET_SEALS) & sealed) != sealed)
-        return -EINVAL;
-    memory.at = mmap(NULL, memory.size, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
-    if (memory.at == MAP_FAILED)
-        return -errno;
+    err = memory_adopt(*fd, dev->bar1.size, &memory);
+    if (err != 0)
+        return err;
     *fd = -1;
     move_bar1(dev, &memory);
     return 0;
@@ -137,16 +135,17 @@ int device_adopt_bar1(struct device *dev, int *fd)
 
 int device_renew(struct device *dev)
 {
-    struct device_memory bar1;
+    struct memory bar1;
     int err;
 
     device_stop(dev);
-    err = device_memory_new("vfio-userd-bar1", dev->bar1.size, &bar1);
+    err = memory_new("vfio-userd-bar1", dev->bar1.size, &bar1);
     if (err != 0)
         return err;
     device_drop_client(dev);
     pci_reset(dev->pci);
     timer_reset(dev->timer);
+    msix_reset(&dev->state->msix);
     irq_reset(dev->irq);
     device_update_gate(dev);
     move_bar1(dev, &bar1);
@@ -214,11 +213,31 @@ int device_log_import(struct device *dev, const uint8_t *bytes, size_t len)
 }
 
 /*
+ * The doorbell
+ */
+
+void device_get_doorbell(const struct device *dev, int *event, int *shadow)
+{
+    *event = dev->doorbell.event;
+    *shadow = dev->doorbell.shadow;
+}
+
+int device_adopt_doorbell(struct device *dev, int *event, int *shadow)
+{
+    return doorbell_adopt(&dev->doorbell, event, shadow);
+}
+
+/*
  * All that a client gave
  */
 
+/* The rings of a stopped device are not ours to take: another process may have the client. */
 void device_drop_client(struct device *dev)
 {
+    if (!dev->stopped)
+        device_take_rings(dev);
+    dev->held = 0;
+    doorbell_drop(&dev->doorbell);
     device_log_stop(dev);
     dma_cancel_all(dev->dma);
     dma_unmap_all(dev->dma);

@@ -7,34 +7,36 @@
 #define VFIO_USERD_DEVICE_PRIVATE_H
 
 #include "device.h"
-
-/* A memfd, mapped for as long as the device lives. */
-struct device_memory {
-    int fd;
-    uint8_t *at;
-    uint64_t size;
-};
+#include "doorbell.h"
+#include "memory.h"
+#include "msix.h"
 
 struct device {
     const struct device_description *description;
     struct device_host host;
     struct device_limits limits; /* of the next client */
-    struct device_memory block;
-    struct device_memory bar1;
+    struct memory block;
+    struct memory bar1;
     struct device_state *state; /* in block */
     struct pci *pci;
     struct irq *irq;
     struct dma *dma;
     struct timer *timer;
     struct dirty_log *log; /* NULL: writes are not logged */
+    struct doorbell doorbell;
+    uint64_t held;       /* rings while the device is stopped: they count when it runs again */
+    uint32_t held_value; /* of the last of them */
+    bool held_known;
     bool stopped;
 };
 
-/* Sealed against resizing. Returns 0 or -errno. */
-int device_memory_new(const char *name, uint64_t size, struct device_memory *out);
-void device_memory_free(struct device_memory *m);
-
 /* Configuration space has changed what interrupts may pass, and whether DMA may run. */
 void device_update_gate(struct device *dev);
+
+/*
+ * Rings that have come through the doorbell's eventfd become the register's; those of a stopped
+ * device are held until it runs.
+ */
+void device_take_rings(struct device *dev);
 
 #endif

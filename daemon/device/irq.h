@@ -10,8 +10,11 @@
  * rise; one that unmasks at the end of interrupt (QEMU, Cloud Hypervisor, KVM's resample eventfd)
  * gets a level-triggered line.
  *
- * With MSI (the guest enabled it, or the client gave eventfds for it) each event raises the vector
- * of its source, and INTx stays silent.
+ * With MSI or MSI-X (the guest enabled it, or the client gave eventfds for it) each event raises
+ * the vector of its source, and INTx stays silent; of the two, MSI-X is preferred.
+ *
+ * A trigger is a signal on the client's eventfd. Without one, and with "both" also after one, it is
+ * a message, if the client takes them (VFIO_USER_VM_INTERRUPT): else it waits for either.
  */
 #ifndef VFIO_USERD_IRQ_H
 #define VFIO_USERD_IRQ_H
@@ -31,13 +34,15 @@ struct irq_state {
     uint8_t intx_masked;  /* by the client's MASK */
     uint8_t err_pending;
     uint8_t req_pending;
-    uint32_t reserved;
+    uint32_t msix_pending; /* as msi_pending */
 };
 
 /* What became of an interrupt. */
 enum irq_delivery {
     IRQ_DELIVERED_EVENTFD,
-    IRQ_PENDING_NO_EVENTFD, /* the client has not set one */
+    IRQ_DELIVERED_MESSAGE,
+    IRQ_DELIVERED_BOTH,     /* the eventfd, then the message */
+    IRQ_PENDING_NO_EVENTFD, /* the client has not set one, and takes no message (now) */
     IRQ_PENDING_MASKED,     /* by the client's MASK */
     IRQ_PENDING_DISABLED,   /* by IRQ_ENABLE, by INTx Disable or by MSI's mask bits */
     IRQ_PENDING_POWER,      /* not in D0 */
@@ -53,12 +58,37 @@ struct irq_fds {
     int err;
     int req;
     int msi[IRQ_MSI_MAX];
+    int msix[IRQ_MSI_MAX];
+};
+
+/* How many vectors there are: at most IRQ_MSI_MAX each, 0 without the capability. */
+struct irq_vectors {
+    unsigned msi;
+    unsigned msix;
+};
+
+/* Sends interrupts as messages. */
+struct irq_messenger {
+    void *opaque;
+    /* Returns 0, or -errno: it does not go out now. Must not call the irq. NULL: never. */
+    int (*send)(void *opaque, uint32_t index, uint32_t subindex);
+    bool both; /* also after an eventfd */
+};
+
+/* What the configuration space lets through. */
+struct irq_gate {
+    bool d0;
+    bool intx_disabled;
+    bool msi_enabled;
+    bool msix_enabled;
+    uint32_t msi_masked;  /* a bit for each vector */
+    uint32_t msix_masked; /* the same; with the Function Mask, all */
 };
 
 struct irq;
 
-/* *state belongs to the caller and outlives the irq. msi_vectors: 0 without MSI. 0 or -errno. */
-int irq_new(struct irq_state *state, unsigned msi_vectors, struct irq **out);
+/* *state belongs to the caller and outlives the irq. Returns 0 or -errno. */
+int irq_new(struct irq_state *state, const struct irq_vectors *vectors, struct irq **out);
 void irq_free(struct irq *irq);
 
 /*
@@ -68,6 +98,9 @@ void irq_free(struct irq *irq);
 typedef void (*irq_watch_fn)(void *opaque, uint32_t index, uint32_t vector, enum irq_delivery how,
                              bool anew);
 void irq_watch(struct irq *irq, irq_watch_fn fn, void *opaque);
+
+/* Without this call, no messages are sent. */
+void irq_set_messenger(struct irq *irq, const struct irq_messenger *messenger);
 
 /* Number of vectors of a VFIO index and its VFIO_IRQ_INFO_ flags; -EINVAL: no such index. */
 int irq_info(const struct irq *irq, uint32_t index, uint32_t *count, uint32_t *flags);
@@ -109,18 +142,20 @@ void irq_drop_client(struct irq *irq);
 /* Back to the state after power-on; eventfds and the client's mask stay. */
 void irq_reset(struct irq *irq);
 
-/* What the configuration space lets through; re-evaluates. */
-void irq_set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enabled,
-                  uint32_t msi_masked);
+/* What the configuration space lets through has changed, or not; re-evaluates. */
+void irq_set_gate(struct irq *irq, const struct irq_gate *gate);
+
+/* The client takes messages (again): what waited for a way to go out goes out. */
+void irq_retry(struct irq *irq);
 
 /*
  * The model's sources have changed: active are those that pull the line now, events those that
- * happened just now (each raises its MSI vector, also when it was active before). Bit n is source
- * n, MSI vector n modulo the number enabled. Returns what became of it.
+ * happened just now (each raises its vector, also when it was active before). Bit n is source n,
+ * vector n of MSI or MSI-X, modulo the number enabled. Returns what became of it.
  */
 enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events);
 
-/* Raises one vector of MSI, ERR or REQ directly. -EINVAL when there is none such. */
+/* Raises one vector of MSI, MSI-X, ERR or REQ directly. -EINVAL when there is none such. */
 int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_delivery *how);
 
 /* The INTx level: what Interrupt Status in configuration space shows. */
@@ -129,7 +164,7 @@ bool irq_level(const struct irq *irq);
 /* Interrupts raised since reset. */
 uint64_t irq_count(const struct irq *irq);
 
-/* Whether MSI is in use, by the guest or by the client. */
+/* Whether MSI or MSI-X is in use, by the guest or by the client. */
 bool irq_msi_in_use(const struct irq *irq);
 
 /*

@@ -41,8 +41,8 @@ struct pci;
 
 /*
  * Lays out the capabilities and sets *state to its values after power-on. bar_size: bytes of each
- * of the six BARs, 0 for none. *state belongs to the caller and outlives the pci.
- * Returns 0; -EINVAL with *error written; -ENOMEM.
+ * of the six BARs, 0 for none; that of MSI-X is added. *state belongs to the caller and outlives
+ * the pci. Returns 0; -EINVAL with *error written; -ENOMEM.
  */
 int pci_new(const struct pci_description *d, const uint64_t bar_size[6], struct pci_state *state,
             struct pci **out, struct pci_error *error);
@@ -91,5 +91,11 @@ uint32_t pci_msi_masked(const struct pci *pci);
 
 /* Vectors of the MSI capability, 0 without one. */
 unsigned pci_msi_vectors(const struct pci *pci);
+
+/* The same of MSI-X; and the BAR with its table, 0 without. */
+bool pci_msix_enabled(const struct pci *pci);
+bool pci_msix_function_masked(const struct pci *pci);
+unsigned pci_msix_vectors(const struct pci *pci);
+unsigned pci_msix_bar(const struct pci *pci);
 
 #endif

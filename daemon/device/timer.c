@@ -319,6 +319,13 @@ static void write_doorbell(struct timer *t, uint64_t value)
     t->state->doorbell_count++;
 }
 
+void timer_ring(struct timer *t, uint64_t rings, const uint32_t *value)
+{
+    t->state->doorbell_count += (uint32_t)rings;
+    if (value != NULL)
+        t->state->doorbell = *value;
+}
+
 static uint64_t read_doorbell_count(struct timer *t)
 {
     return t->state->doorbell_count;
@@ -349,7 +356,7 @@ static const struct reg regs[] = {
     { REG_DMA_CONTROL, 4, 0, read_dma_control, write_dma_control },
     { 0x040, 8, 5, read_clock, NULL },
     { 0x048, 8, 6, read_fired, NULL },
-    { 0x800, 4, 0, read_doorbell, write_doorbell },
+    { TIMER_DOORBELL, TIMER_DOORBELL_SIZE, 0, read_doorbell, write_doorbell },
     { 0x804, 4, 0, read_doorbell_count, NULL },
     { 0x808, 4, 0, read_doorbell_trapped, write_doorbell_trapped },
 };

@@ -22,6 +22,10 @@
 #define TIMER_IRQ_SOFTWARE (1u << 1)
 #define TIMER_IRQ_DMA      (1u << 2)
 
+/* The register that may be rung without a message. */
+#define TIMER_DOORBELL      0x800u
+#define TIMER_DOORBELL_SIZE 4u
+
 /* Number of 64-bit registers. */
 #define TIMER_WIDE_REGS 7
 
@@ -115,6 +119,9 @@ void timer_load(struct timer *t, const struct timer_state *state);
 
 /* BAR1's bytes are elsewhere from now on. The timer is stopped, and no transfer is under way. */
 void timer_move_bar1(struct timer *t, uint8_t *bar1);
+
+/* The doorbell was rung rings times, the last time with *value; NULL: that is not known. */
+void timer_ring(struct timer *t, uint64_t rings, const uint32_t *value);
 
 /* Sets SOFTWARE in IRQ_STATUS. */
 enum irq_delivery timer_raise_software(struct timer *t);

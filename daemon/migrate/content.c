@@ -183,6 +183,7 @@ static void print_cap(const uint8_t *cap, char *out, size_t size)
         [PCI_CAP_KIND_DSN] = "dsn",
         [PCI_CAP_KIND_VENDOR_EXT] = "vendor-ext",
         [PCI_CAP_KIND_RAW_EXT] = "raw-ext",
+        [PCI_CAP_KIND_MSIX] = "msix",
     };
     unsigned kind = (unsigned)state_get(cap + 2, 2);
 
@@ -280,21 +281,43 @@ int content_check_begin(const struct device *dev, const uint8_t *payload, size_t
         .offset = offsetof(struct device_state, MEMBER)                                   \
     }
 
+/* One that came later, or that most devices have no use for: the stream is shorter without. */
+#define FIELD_WHEN_SET(ID, MEMBER)                                                        \
+    {                                                                                     \
+        .id = ID, .size = sizeof(((struct device_state *)NULL)->MEMBER), .name = #MEMBER, \
+        .offset = offsetof(struct device_state, MEMBER), .when_set = true                 \
+    }
+
 /* An id, once given, keeps its meaning: streams are kept in files. */
 static const struct content_field fields[] = {
-    FIELD(1, timer.deadline),          FIELD(2, timer.written_s),
-    FIELD(3, timer.written_ns),        FIELD(4, timer.fired),
-    FIELD(5, timer.dma_iova),          FIELD(6, timer.dma_offset),
-    FIELD(7, timer.dma_length),        FIELD(8, timer.dma_control),
-    FIELD(9, timer.irq_status),        FIELD(10, timer.irq_enable),
-    FIELD(11, timer.doorbell),         FIELD(12, timer.doorbell_count),
-    FIELD(13, timer.doorbell_trapped), FIELD(14, timer.dma_command),
-    FIELD(15, timer.engine_iova),      FIELD(16, timer.engine_offset),
-    FIELD(17, timer.engine_length),    FIELD(18, timer.engine_progress),
-    FIELD(19, timer.self_test),        FIELD(32, irq.active),
-    FIELD(33, irq.msi_pending),        FIELD(34, irq.count),
-    FIELD(35, irq.intx_pending),       FIELD(36, irq.intx_masked),
-    FIELD(37, irq.err_pending),        FIELD(38, irq.req_pending),
+    FIELD(1, timer.deadline),
+    FIELD(2, timer.written_s),
+    FIELD(3, timer.written_ns),
+    FIELD(4, timer.fired),
+    FIELD(5, timer.dma_iova),
+    FIELD(6, timer.dma_offset),
+    FIELD(7, timer.dma_length),
+    FIELD(8, timer.dma_control),
+    FIELD(9, timer.irq_status),
+    FIELD(10, timer.irq_enable),
+    FIELD(11, timer.doorbell),
+    FIELD(12, timer.doorbell_count),
+    FIELD(13, timer.doorbell_trapped),
+    FIELD(14, timer.dma_command),
+    FIELD(15, timer.engine_iova),
+    FIELD(16, timer.engine_offset),
+    FIELD(17, timer.engine_length),
+    FIELD(18, timer.engine_progress),
+    FIELD(19, timer.self_test),
+    FIELD(32, irq.active),
+    FIELD(33, irq.msi_pending),
+    FIELD(34, irq.count),
+    FIELD(35, irq.intx_pending),
+    FIELD(36, irq.intx_masked),
+    FIELD(37, irq.err_pending),
+    FIELD(38, irq.req_pending),
+    FIELD_WHEN_SET(39, irq.msix_pending),
+    FIELD_WHEN_SET(40, msix.written),
 };
 
 #define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
@@ -388,9 +411,12 @@ int content_state(const struct device_state *state, uint8_t *out, size_t size)
     const uint8_t *block = (const uint8_t *)state;
     struct state_fields f = { .at = out, .left = size };
 
-    for (size_t i = 0; i < N_FIELDS; i++)
-        state_field_put(&f, fields[i].id, load_number(block + fields[i].offset, fields[i].size),
-                        fields[i].size);
+    for (size_t i = 0; i < N_FIELDS; i++) {
+        uint64_t value = load_number(block + fields[i].offset, fields[i].size);
+
+        if (value != 0 || !fields[i].when_set)
+            state_field_put(&f, fields[i].id, value, fields[i].size);
+    }
     for (size_t i = 0; i < N_MASKED; i++)
         put_masked(&masked_fields[i], block, &f);
     return f.bad ? -ENOSPC : (int)(size - f.left);
@@ -449,7 +475,7 @@ static const char *read_field(const struct state_field *field, uint8_t *block, s
 static const char *first_missing(const struct seen *seen)
 {
     for (size_t i = 0; i < N_FIELDS; i++) {
-        if (!seen->plain[i])
+        if (!seen->plain[i] && !fields[i].when_set)
             return fields[i].name;
     }
     for (size_t i = 0; i < N_MASKED; i++) {
@@ -479,6 +505,7 @@ int content_read_state(const uint8_t *payload, size_t len, struct device_state *
         return -EINVAL;
     }
     state.pci = out->pci;
+    memcpy(state.msix.table, out->msix.table, sizeof(state.msix.table));
     *out = state;
     return 0;
 }

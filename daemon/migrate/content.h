@@ -7,6 +7,7 @@
 #ifndef VFIO_USERD_CONTENT_H
 #define VFIO_USERD_CONTENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct content_field {
     uint16_t size;
     const char *name; /* "timer.deadline" */
     size_t offset;    /* in struct device_state */
+    bool when_set;    /* left out when it is 0 */
 };
 
 /* The table of STATE's fields, but for those of content_masked_fields. */
@@ -62,7 +64,8 @@ int content_check_begin(const struct device *dev, const uint8_t *payload, size_t
                         struct content_difference *out);
 
 /*
- * Reads STATE's payload into *out, all but configuration space, which is left alone. Returns 0, or
+ * Reads STATE's payload into *out, all but configuration space and MSI-X's table, which are left
+ * alone. Returns 0, or
  * -EINVAL with *field the name of what is malformed or missing, a string that is never freed.
  * Whether the values are possible is device_check_state's to say.
  */

@@ -22,6 +22,8 @@ struct loading {
     bool different; /* difference tells in what */
     uint32_t config_at;
     size_t config_size;
+    uint32_t msix_at;
+    size_t msix_size; /* 0: the device has no MSI-X */
     struct state_sum sum;
     uint32_t records; /* since the start; the one at hand included */
     uint64_t bytes;
@@ -80,9 +82,11 @@ static int take_begin(struct loading *l, const uint8_t *payload, size_t len)
     if (l->begun)
         staging_clear(l->bar1, l->bar1_size);
     memset(&l->state, 0, sizeof(l->state));
+    msix_reset(&l->state.msix);
     l->begun = true;
     l->has_state = false;
     l->config_at = 0;
+    l->msix_at = 0;
     return 0;
 }
 
@@ -122,6 +126,18 @@ static int take_config(struct loading *l, const uint8_t *payload, size_t len)
     return 0;
 }
 
+static int take_msix(struct loading *l, const uint8_t *payload, size_t len)
+{
+    uint64_t offset;
+    const uint8_t *bytes = piece(payload, &len, l->msix_size, &offset);
+
+    if (bytes == NULL || offset != l->msix_at)
+        return fail_record(l, STATE_MSIX, "not the next bytes of MSI-X's table");
+    memcpy(l->state.msix.table + offset, bytes, len);
+    l->msix_at += (uint32_t)len;
+    return 0;
+}
+
 static int take_memory(struct loading *l, const uint8_t *payload, size_t len)
 {
     uint64_t offset;
@@ -142,6 +158,8 @@ static int take_end(struct loading *l, const uint8_t *payload, size_t len,
         return fail_record(l, STATE_END, "records are missing");
     if (!l->has_state || l->config_at != l->config_size)
         return fail_record(l, STATE_END, l->has_state ? "CONFIG is missing" : "STATE is missing");
+    if (l->msix_at != l->msix_size)
+        return fail_record(l, STATE_END, "MSIX is missing");
     if (device_check_state(l->dev, &l->state, field) != 0)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");
     l->complete = true;
@@ -167,6 +185,8 @@ static int take_record(struct loading *l, const uint8_t *wire, const struct stat
         return take_state(l, payload, len);
     case STATE_CONFIG:
         return take_config(l, payload, len);
+    case STATE_MSIX:
+        return take_msix(l, payload, len);
     case STATE_MEMORY:
         return take_memory(l, payload, len);
     case STATE_END:
@@ -320,6 +340,7 @@ int loading_new(struct device *dev, struct loading **out)
         return -ENOMEM;
     l->dev = dev;
     l->config_size = device_config_size(dev);
+    l->msix_size = device_msix_table_size(dev);
     l->bar1_size = device_description(dev)->bar1.size;
     l->bar1 = staging_map(l->bar1_size);
     if (l->bar1 == NULL) {

@@ -36,6 +36,8 @@ struct saving {
     bool state_due;
     uint32_t config_at; /* sent up to here */
     size_t config_size;
+    uint32_t msix_at; /* the same of MSI-X's table */
+    size_t msix_size;
     struct device_state state; /* when it was stopped */
     struct state_sum sum;
     uint64_t bytes;
@@ -230,6 +232,22 @@ static bool put_state(struct saving *s, struct reply *r)
     return true;
 }
 
+/* Whether configuration space and MSI-X's table have not been sent whole. */
+static bool images_due(const struct saving *s)
+{
+    return !s->live && (s->config_at < s->config_size || s->msix_at < s->msix_size);
+}
+
+static bool put_image(struct saving *s, struct reply *r)
+{
+    if (s->config_at < s->config_size)
+        s->config_at +=
+            put_piece(s, r, STATE_CONFIG, s->state.pci.config, s->config_at, s->config_size);
+    else
+        s->msix_at += put_piece(s, r, STATE_MSIX, s->state.msix.table, s->msix_at, s->msix_size);
+    return true;
+}
+
 static bool put_memory(struct saving *s, struct reply *r)
 {
     if (room_in(r) < PIECE_MIN)
@@ -257,15 +275,12 @@ static bool put_next(struct saving *s, struct reply *r)
     /* What does not fit here goes behind what can be cut to fit. */
     if (s->state_due && put_state(s, r))
         return true;
-    if (!s->live && s->config_at < s->config_size && room_in(r) >= PIECE_MIN) {
-        s->config_at +=
-            put_piece(s, r, STATE_CONFIG, s->state.pci.config, s->config_at, s->config_size);
-        return true;
-    }
+    if (images_due(s) && room_in(r) >= PIECE_MIN)
+        return put_image(s, r);
     if (find_run(s, room_in(r)))
         return put_memory(s, r);
     if (!s->live)
-        return s->state_due || s->config_at < s->config_size ? pad(s, r) : put_end(s, r);
+        return s->state_due || images_due(s) ? pad(s, r) : put_end(s, r);
     if (r->used > 0)
         return false; /* the round is over */
     begin_round(s);
@@ -297,6 +312,7 @@ static void keep_state(struct saving *s)
 {
     s->state = *device_state(s->dev);
     s->config_size = device_config_size(s->dev);
+    s->msix_size = device_msix_table_size(s->dev);
     s->state_due = true;
 }
 

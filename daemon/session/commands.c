@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "features.h"
+#include "io_fds.h"
 
 void *reply_payload(struct reply *r, size_t len)
 {
@@ -123,6 +124,14 @@ static void write_sparse(uint8_t *at, const struct device_region *region)
     }
 }
 
+/* A client that takes no fds maps nothing. */
+static void withhold_fd(struct device_region *region)
+{
+    region->flags &= ~VFIO_REGION_INFO_FLAG_MMAP;
+    region->fd = -1;
+    region->n_areas = 0;
+}
+
 /*
  * A client that has not left room for the capabilities gets the plain structure and the size to ask
  * with again. That reply has neither capabilities nor an fd and so has neither flag: QEMU refuses
@@ -139,6 +148,8 @@ static int handle_region_info(struct command_context *c, const struct message_re
     (void)m;
     if (device_region(c->dev, request->query.index, &region) != 0)
         return -EINVAL;
+    if (c->max_fds == 0)
+        withhold_fd(&region);
     info.flags = region.flags;
     info.size = region.size;
     if (region.n_areas > 0)
@@ -158,7 +169,8 @@ static int handle_region_info(struct command_context *c, const struct message_re
         write_sparse(payload + sizeof(info), &region);
     }
     memcpy(payload, &info, sizeof(info));
-    reply->fd = region.fd;
+    if (region.fd >= 0)
+        reply->fds[reply->nfds++] = region.fd;
     return 0;
 }
 
@@ -286,6 +298,7 @@ static const command_fn handlers[VFIO_USER_COMMAND_COUNT] = {
     [VFIO_USER_DMA_UNMAP] = handle_dma_unmap,
     [VFIO_USER_DEVICE_GET_INFO] = handle_get_info,
     [VFIO_USER_DEVICE_GET_REGION_INFO] = handle_region_info,
+    [VFIO_USER_DEVICE_GET_REGION_IO_FDS] = io_fds_handle,
     [VFIO_USER_DEVICE_GET_IRQ_INFO] = handle_irq_info,
     [VFIO_USER_DEVICE_SET_IRQS] = handle_set_irqs,
     [VFIO_USER_REGION_READ] = handle_region_read,

@@ -18,11 +18,15 @@
 #include "migrate/migration.h"
 #include "stream.h"
 
+/* Most fds of a reply: an eventfd and a shadow for each sub-region. */
+#define REPLY_MAX_FDS (2 * DEVICE_IO_FDS_MAX)
+
 /* A reply in the making, in the stream's own buffer. */
 struct reply {
     struct stream *stream;
-    size_t len; /* of the payload */
-    int fd;     /* to send along, stays the device's; -1 */
+    size_t len;             /* of the payload */
+    int fds[REPLY_MAX_FDS]; /* to send along; they stay whose they are */
+    unsigned nfds;
 };
 
 /* What handlers know of the session. */
@@ -30,6 +34,8 @@ struct command_context {
     struct device *dev;
     struct migration *migration; /* NULL: the device does not migrate */
     enum client_profile profile;
+    uint32_t max_fds;                 /* that the client takes in one message */
+    bool io_fds_said;                 /* why it is given none: said once */
     struct log_limit *limit;          /* this client's lines */
     struct log_limit *listener_limit; /* lines that each client brings once */
     bool shared_seen;                 /* a DMA_MAP came with an fd: this client shares its memory */

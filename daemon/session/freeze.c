@@ -19,7 +19,7 @@ void session_freeze(struct session *s)
 {
     s->frozen = true;
     watch_set(s->socket, 0);
-    session_unwatch_unmask(s);
+    session_unwatch_side_fds(s);
 }
 
 int session_snapshot(const struct session *s, struct session_snapshot *out,
@@ -49,7 +49,7 @@ void session_thaw(struct session *s)
     if (s->adopted)
         observe_attached(&s->host, &s->info);
     s->adopted = false;
-    session_watch_unmask(s);
+    session_watch_side_fds(s);
     /* What was received before it was frozen is handled when the socket is writable: at once. */
     s->blocked = true;
     watch_set(s->socket, UV_WRITABLE);

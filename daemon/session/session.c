@@ -48,21 +48,12 @@ static void on_timer_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-void session_unwatch_unmask(struct session *s)
-{
-    watch_free(s->unmask);
-    s->unmask = NULL;
-    if (s->unmask_fd >= 0)
-        close(s->unmask_fd);
-    s->unmask_fd = -1;
-}
-
 void session_discard(struct session *s)
 {
     s->closing = true;
     s->host.closed(s->host.opaque, s);
     s->attached = false;
-    session_unwatch_unmask(s);
+    session_unwatch_side_fds(s);
     watch_free(s->socket);
     stream_free(s->stream);
     s->stream = NULL;
@@ -133,7 +124,7 @@ int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct sessi
     s->loop = loop;
     s->host = *host;
     s->dev = dev;
-    s->unmask_fd = -1;
+    s->unmask.fd = s->doorbell.fd = -1;
     s->end_reason = "it closed the connection";
     s->context = (struct command_context) { .dev = dev,
                                             .migration = host->migration,
@@ -209,7 +200,7 @@ static int send_reply(struct session *s, const struct vfio_user_header *request,
         return -ENOMEM;
     message_encode_header(message, request->id, request->command, (uint32_t)len,
                           VFIO_USER_TYPE_REPLY | (err != 0 ? VFIO_USER_ERROR : 0), (uint32_t)-err);
-    return stream_commit(s->stream, len, &reply->fd, err == 0 && reply->fd >= 0 ? 1 : 0);
+    return stream_commit(s->stream, len, reply->fds, err == 0 ? reply->nfds : 0);
 }
 
 /*
@@ -333,6 +324,8 @@ static int attach(struct session *s, const struct message_request *request, stru
     s->info.caps = agreed;
     /* What the client takes from us is its own word, not the lesser of both. */
     s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
+    s->context.max_fds =
+        (uint32_t)(client.max_msg_fds < UINT32_MAX ? client.max_msg_fds : UINT32_MAX);
     uv_timer_stop(&s->version);
     observe_attached(&s->host, &s->info);
     return write_version(reply, &agreed);
@@ -342,7 +335,7 @@ static int attach(struct session *s, const struct message_request *request, stru
 static bool handle_first(struct session *s, const struct stream_message *m)
 {
     struct message_request request;
-    struct reply reply = { .stream = s->stream, .fd = -1 };
+    struct reply reply = { .stream = s->stream };
     uint64_t began = uv_hrtime();
     int err;
 
@@ -365,29 +358,10 @@ static bool handle_first(struct session *s, const struct stream_message *m)
  * The message loop
  */
 
-static void on_unmask(void *arg, int events)
+/* Whether a command may have brought or taken an eventfd. */
+static bool changes_side_fds(uint16_t command)
 {
-    const struct session *s = arg;
-
-    (void)events;
-    irq_resample(device_irq(s->dev));
-}
-
-void session_watch_unmask(struct session *s)
-{
-    int fd = irq_unmask_fd(device_irq(s->dev));
-
-    if (fd < 0 && s->unmask == NULL)
-        return;
-    session_unwatch_unmask(s);
-    if (fd < 0)
-        return;
-    /* A duplicate: the device may close its own before this one is not watched any more. */
-    s->unmask_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (s->unmask_fd < 0 || watch_new(s->loop, s->unmask_fd, on_unmask, s, &s->unmask) != 0) {
-        log_warning("session", "the UNMASK eventfd cannot be watched: %s", strerror(errno));
-        session_unwatch_unmask(s);
-    }
+    return command == VFIO_USER_DEVICE_SET_IRQS || command == VFIO_USER_DEVICE_GET_REGION_IO_FDS;
 }
 
 static int execute(struct session *s, struct stream_message *m, struct reply *reply)
@@ -399,8 +373,8 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
         err = -EINVAL; /* once is enough */
     if (err == 0)
         err = commands_execute(&s->context, &request, m, reply);
-    if (err == 0 && m->hdr.command == VFIO_USER_DEVICE_SET_IRQS)
-        session_watch_unmask(s); /* it may have brought or taken the eventfd */
+    if (err == 0 && changes_side_fds(m->hdr.command))
+        session_watch_side_fds(s);
     return err;
 }
 
@@ -409,7 +383,7 @@ static bool handle_request(struct session *s, struct stream_message *m)
 {
     bool posted = (m->hdr.flags & VFIO_USER_NO_REPLY) != 0;
     uint64_t began = posted ? 0 : uv_hrtime();
-    struct reply reply = { .stream = s->stream, .fd = -1 };
+    struct reply reply = { .stream = s->stream };
     int err = execute(s, m, &reply);
     int unsent;
 

@@ -13,12 +13,18 @@
 #include "tap.h"
 #include "watch.h"
 
+/* An eventfd that the client signals. */
+struct side_fd {
+    struct watch *watch;
+    int fd; /* a duplicate; -1 */
+};
+
 struct session {
     uv_loop_t *loop;
     uv_timer_t version; /* runs until VERSION has come */
     struct watch *socket;
-    struct watch *unmask; /* of unmask_fd */
-    int unmask_fd;        /* a duplicate of the INTx UNMASK eventfd; -1 */
+    struct side_fd unmask;   /* INTx UNMASK */
+    struct side_fd doorbell; /* the device's */
     struct session_host host;
     struct device *dev;
     struct stream *stream;
@@ -47,9 +53,9 @@ int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct sessi
 /* Closes the socket and frees it, in the loop's next turn; nothing is said to anybody. */
 void session_discard(struct session *s);
 
-/* Watches the UNMASK eventfd that there is now, and no other. */
-void session_watch_unmask(struct session *s);
-void session_unwatch_unmask(struct session *s);
+/* Watches the eventfds of UNMASK and of the doorbell that there are now, and no others. */
+void session_watch_side_fds(struct session *s);
+void session_unwatch_side_fds(struct session *s);
 
 /* The limits that the client was told hold from here on. */
 void session_set_limits(struct session *s, const struct device_limits *limits);

@@ -28,10 +28,17 @@ struct line {
     int fd; /* the INTx eventfd */
 };
 
-static inline void line_init(struct line *l, unsigned msi_vectors)
+static inline void line_init_vectors(struct line *l, const struct irq_vectors *vectors)
 {
     *l = (struct line) { .fd = fake_eventfd() };
-    ck_assert_int_eq(irq_new(&l->state, msi_vectors, &l->irq), 0);
+    ck_assert_int_eq(irq_new(&l->state, vectors, &l->irq), 0);
+}
+
+static inline void line_init(struct line *l, unsigned msi_vectors)
+{
+    const struct irq_vectors vectors = { .msi = msi_vectors };
+
+    line_init_vectors(l, &vectors);
 }
 
 static inline void line_fini(struct line *l)

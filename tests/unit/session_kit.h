@@ -73,7 +73,7 @@ static inline void world_init(struct world *w)
     ck_assert_int_eq(uv_loop_init(&w->loop), 0);
     fake_host_init(&w->host);
     description_default(&w->d);
-    w->d.limits = (struct device_limits) { 3, 5, 8192 };
+    w->d.limits = (struct device_limits) { 3, 5, 8192, 5000 };
     w->dev = fake_device(&w->host, &w->d);
 }
 

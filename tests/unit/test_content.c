@@ -22,9 +22,10 @@ static const struct {
     ELSEWHERE(reserved),
     /* Unused. */
     ELSEWHERE(timer.reserved),
-    ELSEWHERE(irq.reserved),
-    /* The record CONFIG. */
+    ELSEWHERE(msix.reserved),
+    /* The records CONFIG and MSIX. */
     ELSEWHERE(pci.config),
+    ELSEWHERE(msix.table),
 };
 
 static void cover(uint8_t *covered, size_t offset, size_t size)

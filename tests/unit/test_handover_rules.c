@@ -463,7 +463,7 @@ static void send_device(struct destination *d)
     int file = fake_memfd(8192, 1);
 
     version_defaults(&client.snapshot.info.caps);
-    client.snapshot.limits = (struct device_limits) { 1000, 8, 1 << 20 };
+    client.snapshot.limits = (struct device_limits) { 1000, 8, 1 << 20, 5000 };
     ck_assert_int_eq(dma_map(device_dma(d->theirs.dev), 0, 8192, 3, &file, 0), 0);
     device_stop(d->theirs.dev);
     ck_assert_int_eq(parcel_new(d->theirs.dev, &client, handover_now(), &parcel), 0);

@@ -137,6 +137,17 @@ static const struct script {
     { "loop-back without an eventfd", { { LOOPBACK, 0 }, { GIVE_FD, 0 } } },
 };
 
+static void set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enabled,
+                     uint32_t msi_masked)
+{
+    const struct irq_gate gate = { .d0 = d0,
+                                   .intx_disabled = intx_disabled,
+                                   .msi_enabled = msi_enabled,
+                                   .msi_masked = msi_masked };
+
+    irq_set_gate(irq, &gate);
+}
+
 static void set_bool(struct line *l, uint32_t action, uint8_t value)
 {
     ck_assert_int_eq(irq_set(l->irq, BOOL | action, INTX, 0, 1, &value, NULL, 0), 0);
@@ -194,18 +205,18 @@ static void do_step(struct line *l, enum step_kind kind)
         irq_update(l->irq, 0, 0);
         break;
     case INTX_DISABLE:
-        irq_set_gate(l->irq, true, true, false, 0);
+        set_gate(l->irq, true, true, false, 0);
         break;
     case INTX_ENABLE:
     case D0:
     case MSI_OFF:
-        irq_set_gate(l->irq, true, false, false, 0);
+        set_gate(l->irq, true, false, false, 0);
         break;
     case D3HOT:
-        irq_set_gate(l->irq, false, false, false, 0);
+        set_gate(l->irq, false, false, false, 0);
         break;
     case MSI_ON:
-        irq_set_gate(l->irq, true, false, true, 0);
+        set_gate(l->irq, true, false, true, 0);
         break;
     case RESET:
         irq_reset(l->irq);
@@ -251,13 +262,13 @@ START_TEST(outcomes_say_why)
     set_none(&l, MASK, INTX, 0, 1);
     ck_assert_int_eq(irq_update(l.irq, 2, 2), IRQ_PENDING_MASKED);
     irq_update(l.irq, 0, 0);
-    irq_set_gate(l.irq, true, true, false, 0);
+    set_gate(l.irq, true, true, false, 0);
     ck_assert_int_eq(irq_update(l.irq, 2, 2), IRQ_PENDING_DISABLED);
     irq_update(l.irq, 0, 0);
-    irq_set_gate(l.irq, false, false, false, 0);
+    set_gate(l.irq, false, false, false, 0);
     ck_assert_int_eq(irq_update(l.irq, 2, 2), IRQ_PENDING_POWER);
     ck_assert(!irq_level(l.irq));
-    irq_set_gate(l.irq, true, false, false, 0);
+    set_gate(l.irq, true, false, false, 0);
     ck_assert(irq_level(l.irq));
     ck_assert_uint_eq(irq_count(l.irq), 5); /* rises, delivered or not */
     irq_reset(l.irq);
@@ -306,7 +317,7 @@ START_TEST(msi_waits_for_an_eventfd)
     int fds[2];
 
     line_init(&l, 2);
-    irq_set_gate(l.irq, true, false, true, 0);
+    set_gate(l.irq, true, false, true, 0);
     ck_assert_int_eq(irq_update(l.irq, 2, 2), IRQ_PENDING_NO_EVENTFD);
     ck_assert_uint_eq(l.state.msi_pending, 2);
     give_msi(&l, fds, 2);
@@ -326,20 +337,20 @@ START_TEST(msi_mask_bits_and_power_hold_back)
 
     line_init(&l, 2);
     give_msi(&l, fds, 2);
-    irq_set_gate(l.irq, true, false, true, 1);
+    set_gate(l.irq, true, false, true, 1);
     ck_assert_int_eq(irq_update(l.irq, 1, 1), IRQ_PENDING_DISABLED);
     ck_assert_int_eq(irq_update(l.irq, 3, 2), IRQ_DELIVERED_EVENTFD);
     expect_msi(fds, 2, (const uint64_t[]) { 0, 1 });
     irq_update(l.irq, 3, 1); /* twice while masked is one message */
-    irq_set_gate(l.irq, true, false, true, 0);
+    set_gate(l.irq, true, false, true, 0);
     expect_msi(fds, 2, (const uint64_t[]) { 1, 0 });
-    irq_set_gate(l.irq, false, false, true, 0);
+    set_gate(l.irq, false, false, true, 0);
     ck_assert_int_eq(irq_update(l.irq, 3, 2), IRQ_PENDING_POWER);
     expect_msi(fds, 2, (const uint64_t[]) { 0, 0 });
-    irq_set_gate(l.irq, true, false, true, 0);
+    set_gate(l.irq, true, false, true, 0);
     expect_msi(fds, 2, (const uint64_t[]) { 0, 1 });
     /* INTx Disable is nothing to MSI. */
-    irq_set_gate(l.irq, true, true, true, 0);
+    set_gate(l.irq, true, true, true, 0);
     irq_update(l.irq, 3, 1);
     expect_msi(fds, 2, (const uint64_t[]) { 1, 0 });
     line_fini(&l);

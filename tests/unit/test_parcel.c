@@ -62,7 +62,7 @@ static void make_client(struct world *w)
     s->info.profile = PROFILE_QEMU;
     s->info.requests = 99;
     s->info.caps.write_multiple = true;
-    s->limits = (struct device_limits) { 1000, 8, 1 << 20 };
+    s->limits = (struct device_limits) { 1000, 8, 1 << 20, 5000 };
     s->dma_shape = 2;
     s->dma_next_id = 777;
     s->shared_seen = true;

@@ -60,7 +60,7 @@ static void new_limits_hold_for_the_next(const struct device_limits *later)
 
 START_TEST(larger_limits)
 {
-    const struct device_limits later = { 9, 16, 16384 - 1 };
+    const struct device_limits later = { 9, 16, 16384 - 1, 5000 };
 
     new_limits_hold_for_the_next(&later);
 }
@@ -68,7 +68,7 @@ END_TEST
 
 START_TEST(smaller_limits)
 {
-    const struct device_limits later = { 1, 1, 4096 };
+    const struct device_limits later = { 1, 1, 4096, 5000 };
 
     new_limits_hold_for_the_next(&later);
 }
@@ -77,7 +77,7 @@ END_TEST
 /* A connection that has not said VERSION is no client yet. */
 START_TEST(limits_set_before_version)
 {
-    const struct device_limits later = { 2, 4, 4096 };
+    const struct device_limits later = { 2, 4, 4096, 5000 };
     struct world w;
     struct version_caps caps;
 
@@ -99,7 +99,7 @@ START_TEST(a_large_message_after_a_small_limit)
 {
     static uint8_t write[sizeof(struct vfio_user_region_access) + 100000];
     struct vfio_user_region_access access = { .region = 1, .count = 100000 };
-    const struct device_limits later = { 1, 1, 1 << 20 };
+    const struct device_limits later = { 1, 1, 1 << 20, 5000 };
     struct stream_message reply;
     struct world w;
 

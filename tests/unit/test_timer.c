@@ -49,6 +49,7 @@ static void model_init(struct model *m)
 {
     const struct dma_messenger messenger = fake_messenger(&m->host);
     const struct device_host outside = fake_device_host(&m->host);
+    const struct irq_vectors no_vectors = { 0 };
     struct timer_parts parts = { .state = &m->state,
                                  .bar1_size = 0,
                                  .may_dma = may_dma,
@@ -57,7 +58,7 @@ static void model_init(struct model *m)
     fake_host_init(&m->host);
     memset(&m->irq_state, 0, sizeof(m->irq_state));
     m->line = fake_eventfd();
-    ck_assert_int_eq(irq_new(&m->irq_state, 0, &m->irq), 0);
+    ck_assert_int_eq(irq_new(&m->irq_state, &no_vectors, &m->irq), 0);
     ck_assert_int_eq(dma_new(10, &messenger, &m->dma), 0);
     parts.irq = m->irq;
     parts.dma = m->dma;

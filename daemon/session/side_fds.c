@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The eventfds that a client signals instead of sending a message. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "session_private.h"
+
+static void on_unmask(void *arg, int events)
+{
+    const struct session *s = arg;
+
+    (void)events;
+    irq_resample(device_irq(s->dev));
+}
+
+static void on_doorbell(void *arg, int events)
+{
+    const struct session *s = arg;
+
+    (void)events;
+    device_doorbell_rung(s->dev);
+}
+
+static void unwatch(struct side_fd *side)
+{
+    watch_free(side->watch);
+    side->watch = NULL;
+    if (side->fd >= 0)
+        close(side->fd);
+    side->fd = -1;
+}
+
+/* Watches fd, and not the one before. Of -1, none. */
+static void watch(struct session *s, struct side_fd *side, int fd, watch_fn fn, const char *what)
+{
+    if (fd < 0 && side->watch == NULL)
+        return;
+    unwatch(side);
+    if (fd < 0)
+        return;
+    /* A duplicate: the device may close its own before this one is not watched any more. */
+    side->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (side->fd < 0 || watch_new(s->loop, side->fd, fn, s, &side->watch) != 0) {
+        log_warning("session", "the %s eventfd cannot be watched: %s", what, strerror(errno));
+        unwatch(side);
+    }
+}
+
+void session_watch_side_fds(struct session *s)
+{
+    watch(s, &s->unmask, irq_unmask_fd(device_irq(s->dev)), on_unmask, "UNMASK");
+    watch(s, &s->doorbell, device_doorbell_fd(s->dev), on_doorbell, "doorbell's");
+}
+
+void session_unwatch_side_fds(struct session *s)
+{
+    unwatch(&s->unmask);
+    unwatch(&s->doorbell);
+}
