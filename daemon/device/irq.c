@@ -254,10 +254,14 @@ static void retry_vectors(struct irq *irq)
     retry_bank(irq, &msix);
 }
 
+/*
+ * A guest may be given fewer vectors of MSI than it asked for, and the client's eventfds tell how
+ * many. With MSI-X it has all, and a VMM gives an eventfd when the guest begins to use one.
+ */
 static enum irq_delivery update_bank(struct irq *irq, const struct bank *b, uint32_t events)
 {
     enum irq_delivery how = IRQ_ALREADY_ASSERTED;
-    unsigned enabled = assigned(b->fds, b->n);
+    unsigned enabled = b->index == VFIO_PCI_MSI_IRQ_INDEX ? assigned(b->fds, b->n) : b->n;
 
     if (enabled == 0)
         enabled = b->n;

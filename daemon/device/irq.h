@@ -151,7 +151,7 @@ void irq_retry(struct irq *irq);
 /*
  * The model's sources have changed: active are those that pull the line now, events those that
  * happened just now (each raises its vector, also when it was active before). Bit n is source n,
- * vector n of MSI or MSI-X, modulo the number enabled. Returns what became of it.
+ * vector n of MSI-X modulo its vectors, of MSI modulo those enabled. Returns what became of it.
  */
 enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events);
 

@@ -31,7 +31,7 @@ const char *handover_command_name(uint32_t command)
 {
     static const char *const names[] = { "PLAN",   "STATE", "CONFIG", "SESSION", "RANGES",
                                          "UNREAD", "LOG",   "FDS",    "END",     "READY",
-                                         "COMMIT", "ABORT", "FAILED", "RUNNING" };
+                                         "COMMIT", "ABORT", "FAILED", "RUNNING", "MSIX" };
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == HANDOVER_COMMAND_COUNT - HANDOVER_PLAN,
                    "a name for each");
@@ -104,7 +104,7 @@ static const struct field plan_fields[] = {
     FIELD(struct handover_plan, 3, ranges),    FIELD(struct handover_plan, 4, files),
     FIELD(struct handover_plan, 5, unread),    FIELD(struct handover_plan, 6, unread_fds),
     FIELD(struct handover_plan, 7, log),       FIELD(struct handover_plan, 8, irq_fds),
-    FIELD(struct handover_plan, 9, frozen_at),
+    FIELD(struct handover_plan, 9, frozen_at), FIELD(struct handover_plan, 10, doorbell),
 };
 
 #define N_PLAN_FIELDS (sizeof(plan_fields) / sizeof(plan_fields[0]))
@@ -129,7 +129,10 @@ static const char *excess(const struct handover_plan *p)
         return "unread_fds";
     if (p->log > HANDOVER_MAX_LOG)
         return "log";
-    if (p->client == 0 && (p->ranges | p->unread | p->unread_fds | p->log | p->irq_fds) != 0)
+    if (p->doorbell > 2)
+        return "doorbell";
+    if (p->client == 0 &&
+        (p->ranges | p->unread | p->unread_fds | p->log | p->irq_fds | p->doorbell) != 0)
         return "client";
     return p->irq_fds > sizeof(struct irq_fds) / sizeof(int) ? "irq_fds" : NULL;
 }
@@ -307,7 +310,10 @@ int *handover_irq_slot(struct irq_fds *fds, uint32_t n)
 
     if (n < n_single)
         return single[n];
-    return n - n_single < IRQ_MSI_MAX ? &fds->msi[n - n_single] : NULL;
+    n -= n_single;
+    if (n < IRQ_MSI_MAX)
+        return &fds->msi[n];
+    return n < 2 * IRQ_MSI_MAX ? &fds->msix[n - IRQ_MSI_MAX] : NULL;
 }
 
 int handover_send(struct stream *s, enum handover_command command, const void *data, size_t len,

@@ -4,7 +4,8 @@
  * accepted on. Messages have vfio-user's header, with command numbers of their own, and travel in
  * struct stream; integers are little endian.
  *
- *   source: PLAN STATE CONFIG [SESSION RANGES* UNREAD* LOG*] FDS* END   -> READY or FAILED
+ *   source: PLAN STATE CONFIG [MSIX] [SESSION RANGES* UNREAD* LOG*] FDS* END
+ *                                                                      -> READY or FAILED
  *   source: COMMIT                                                     -> RUNNING
  *   source, before COMMIT: ABORT
  *
@@ -22,7 +23,7 @@
 #include "stream.h"
 #include "stream_rest.h"
 
-#define HANDOVER_VERSION 1u
+#define HANDOVER_VERSION 2u
 
 /* The largest message; what may be longer comes in several. */
 #define HANDOVER_MAX_MESSAGE (256u << 10)
@@ -49,6 +50,7 @@ enum handover_command {
     HANDOVER_ABORT,         /* it stays here: text, why */
     HANDOVER_FAILED,        /* it cannot be taken: text, why */
     HANDOVER_RUNNING,       /* u64: ns since it was frozen */
+    HANDOVER_MSIX,          /* MSI-X's table, of a device that has it */
     HANDOVER_COMMAND_COUNT
 };
 
@@ -62,6 +64,7 @@ struct handover_plan {
     uint32_t unread_fds;
     uint32_t log;
     uint32_t irq_fds;
+    uint32_t doorbell; /* its fds */
     int64_t frozen_at; /* CLOCK_MONOTONIC, ns */
 };
 
@@ -76,9 +79,10 @@ struct handover_range {
 enum handover_role {
     HANDOVER_FD_BAR1,
     HANDOVER_FD_CLIENT,
-    HANDOVER_FD_IRQ,    /* index: see handover_irq_slot */
-    HANDOVER_FD_FILE,   /* index: that of ranges */
-    HANDOVER_FD_UNREAD, /* index: in their order; owner: see struct stream_rest_fd */
+    HANDOVER_FD_IRQ,      /* index: see handover_irq_slot */
+    HANDOVER_FD_FILE,     /* index: that of ranges */
+    HANDOVER_FD_UNREAD,   /* index: in their order; owner: see struct stream_rest_fd */
+    HANDOVER_FD_DOORBELL, /* index: 0 the eventfd, 1 the shadow */
 };
 
 struct handover_fd {

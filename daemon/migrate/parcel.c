@@ -18,6 +18,7 @@ enum step {
     STEP_PLAN,
     STEP_STATE,
     STEP_CONFIG,
+    STEP_MSIX,
     STEP_SESSION,
     STEP_RANGES,
     STEP_UNREAD,
@@ -53,9 +54,9 @@ struct parcel {
 static const enum handover_command commands[STEP_DONE] = {
     [STEP_PLAN] = HANDOVER_PLAN,     [STEP_STATE] = HANDOVER_STATE,
     [STEP_CONFIG] = HANDOVER_CONFIG, [STEP_SESSION] = HANDOVER_SESSION,
-    [STEP_RANGES] = HANDOVER_RANGES, [STEP_UNREAD] = HANDOVER_UNREAD,
-    [STEP_LOG] = HANDOVER_LOG,       [STEP_FDS] = HANDOVER_FDS,
-    [STEP_END] = HANDOVER_END,
+    [STEP_MSIX] = HANDOVER_MSIX,     [STEP_RANGES] = HANDOVER_RANGES,
+    [STEP_UNREAD] = HANDOVER_UNREAD, [STEP_LOG] = HANDOVER_LOG,
+    [STEP_FDS] = HANDOVER_FDS,       [STEP_END] = HANDOVER_END,
 };
 
 void parcel_free(struct parcel *p)
@@ -90,6 +91,19 @@ static void add_irq_fds(struct parcel *p, struct device *dev)
             continue;
         add_fd(p, HANDOVER_FD_IRQ, i, *slot);
         p->plan.irq_fds++;
+    }
+}
+
+static void add_doorbell(struct parcel *p, const struct device *dev)
+{
+    int fds[2];
+
+    device_get_doorbell(dev, &fds[0], &fds[1]);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (fds[i] < 0)
+            continue;
+        add_fd(p, HANDOVER_FD_DOORBELL, i, fds[i]);
+        p->plan.doorbell++;
     }
 }
 
@@ -136,6 +150,7 @@ static int add_client(struct parcel *p, struct device *dev, const struct parcel_
 
     add_fd(p, HANDOVER_FD_CLIENT, 0, client->socket);
     add_irq_fds(p, dev);
+    add_doorbell(p, dev);
     for (unsigned i = 0; i < n_files; i++)
         add_fd(p, HANDOVER_FD_FILE, i, files[i]);
     add_unread_fds(p, &client->rest);
@@ -164,7 +179,7 @@ static int collect_client(struct parcel *p, struct device *dev, const struct par
     int err = dma_export(device_dma(dev), &ranges, &n_ranges, &files, &n_files);
 
     if (err == 0)
-        err = make_room_for_fds(p, 2 + sizeof(struct irq_fds) / sizeof(int) + n_files +
+        err = make_room_for_fds(p, 4 + sizeof(struct irq_fds) / sizeof(int) + n_files +
                                        client->rest.nfds);
     if (err == 0)
         err = add_ranges(p, ranges, n_ranges);
@@ -188,6 +203,7 @@ static int collect(struct parcel *p, struct device *dev, const struct parcel_cli
     add_fd(p, HANDOVER_FD_BAR1, 0, device_bar1_fd(dev));
     p->bytes[STEP_STATE] = (struct bytes) { p->state, (size_t)len };
     p->bytes[STEP_CONFIG] = (struct bytes) { state->pci.config, device_config_size(dev) };
+    p->bytes[STEP_MSIX] = (struct bytes) { state->msix.table, device_msix_table_size(dev) };
     p->bytes[STEP_PLAN].at = p->plan_fields;
     p->bytes[STEP_PLAN].len = handover_write_plan(&p->plan, p->plan_fields);
     for (int i = 0; i < STEP_DONE; i++)

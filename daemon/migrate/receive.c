@@ -155,6 +155,10 @@ static int adopt_client(struct receive *r, struct unpacked *c)
     err = irq_take_fds(device_irq(dev), &c->irq);
     if (err != 0)
         return blame(r, "the client's eventfds", err);
+    if (c->plan.doorbell > 0)
+        err = device_adopt_doorbell(dev, &c->doorbell[0], &c->doorbell[1]);
+    if (err != 0)
+        return blame(r, "the doorbell, which the description may give another kind", err);
     err = device_log_import(dev, c->log, c->plan.log);
     return err != 0 ? blame(r, "the log of written pages", err) : 0;
 }
@@ -201,12 +205,13 @@ static void complete(struct receive *r)
 
 static void take_piece(struct receive *r, struct stream_message *m)
 {
-    size_t config_size = device_config_size(r->host.dev);
+    const struct unpack_sizes sizes = { .config = device_config_size(r->host.dev),
+                                        .msix = device_msix_table_size(r->host.dev) };
     int n;
 
     if (r->phase == PHASE_OFFER)
         begin_phase(r, PHASE_STATE);
-    n = unpack_take(r->unpack, m, config_size, r->reason);
+    n = unpack_take(r->unpack, m, &sizes, r->reason);
     if (n == 1)
         complete(r);
     else if (n < 0)

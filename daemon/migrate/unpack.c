@@ -23,6 +23,7 @@ struct unpack {
     uint32_t unread_fds;
     uint32_t log;
     uint32_t irq_fds;
+    uint32_t doorbell;
     uint64_t bytes;
     uint32_t fds;
     char *reason;
@@ -36,6 +37,8 @@ int unpack_new(struct unpack **out)
         return -ENOMEM;
     u->content.bar1 = -1;
     u->content.client = -1;
+    u->content.doorbell[0] = u->content.doorbell[1] = -1;
+    msix_reset(&u->content.state.msix);
     for (uint32_t i = 0; i < IRQ_SLOTS; i++)
         *handover_irq_slot(&u->content.irq, i) = -1;
     *out = u;
@@ -51,6 +54,8 @@ void unpack_free(struct unpack *u)
     c = &u->content;
     peer_close_fd(c->bar1);
     peer_close_fd(c->client);
+    peer_close_fd(c->doorbell[0]);
+    peer_close_fd(c->doorbell[1]);
     for (uint32_t i = 0; i < IRQ_SLOTS; i++)
         peer_close_fd(*handover_irq_slot(&c->irq, i));
     for (uint32_t i = 0; c->files != NULL && i < c->plan.files; i++)
@@ -116,6 +121,14 @@ static int take_config(struct unpack *u, const uint8_t *data, size_t len, size_t
     return 0;
 }
 
+static int take_msix(struct unpack *u, const uint8_t *data, size_t len, size_t table_size)
+{
+    if (len != table_size)
+        return refuse(u, "MSIX: %zu bytes, not %zu", len, table_size);
+    memcpy(u->content.state.msix.table, data, len);
+    return 0;
+}
+
 static int take_session(struct unpack *u, const uint8_t *data, size_t len)
 {
     const char *field;
@@ -172,12 +185,15 @@ static int *find_slot(struct unpack *u, const struct handover_fd *what)
         slot = &c->client;
     else if (what->role == HANDOVER_FD_IRQ && u->irq_fds < c->plan.irq_fds)
         slot = handover_irq_slot(&c->irq, what->index);
+    else if (what->role == HANDOVER_FD_DOORBELL && what->index < c->plan.doorbell)
+        slot = &c->doorbell[what->index];
     else if (what->role == HANDOVER_FD_FILE && what->index < c->plan.files)
         slot = &c->files[what->index];
     if (slot == NULL || *slot >= 0)
         return NULL;
     u->irq_fds += what->role == HANDOVER_FD_IRQ;
     u->files += what->role == HANDOVER_FD_FILE;
+    u->doorbell += what->role == HANDOVER_FD_DOORBELL;
     return slot;
 }
 
@@ -231,7 +247,7 @@ static int take_fds(struct unpack *u, struct stream_message *m, const uint8_t *d
  * The whole
  */
 
-static int end(struct unpack *u)
+static int end(struct unpack *u, const struct unpack_sizes *sizes)
 {
     struct unpacked *c = &u->content;
     const struct handover_plan *p = &c->plan;
@@ -239,8 +255,11 @@ static int end(struct unpack *u)
     if (!u->has[HANDOVER_STATE - HANDOVER_PLAN] || !u->has[HANDOVER_CONFIG - HANDOVER_PLAN] ||
         (p->client == 1 && !u->has[HANDOVER_SESSION - HANDOVER_PLAN]))
         return refuse(u, "END: STATE, CONFIG or SESSION has not come");
+    if (sizes->msix > 0 && !u->has[HANDOVER_MSIX - HANDOVER_PLAN])
+        return refuse(u, "END: MSIX has not come");
     if (u->ranges != p->ranges || u->files != p->files || u->unread != p->unread ||
-        u->unread_fds != p->unread_fds || u->log != p->log || u->irq_fds != p->irq_fds)
+        u->unread_fds != p->unread_fds || u->log != p->log || u->irq_fds != p->irq_fds ||
+        u->doorbell != p->doorbell)
         return refuse(u, "END: not all that was planned has come");
     if (c->bar1 < 0 || (p->client == 1 && c->client < 0))
         return refuse(u, "END: BAR1's or the client's file descriptor has not come");
@@ -249,7 +268,7 @@ static int end(struct unpack *u)
     return 1;
 }
 
-static int dispatch(struct unpack *u, struct stream_message *m, size_t config_size)
+static int dispatch(struct unpack *u, struct stream_message *m, const struct unpack_sizes *sizes)
 {
     const uint8_t *data = m->payload;
     size_t len = m->hdr.size - VFIO_USER_HEADER_SIZE;
@@ -261,7 +280,9 @@ static int dispatch(struct unpack *u, struct stream_message *m, size_t config_si
     case HANDOVER_STATE:
         return take_state(u, data, len);
     case HANDOVER_CONFIG:
-        return take_config(u, data, len, config_size);
+        return take_config(u, data, len, sizes->config);
+    case HANDOVER_MSIX:
+        return take_msix(u, data, len, sizes->msix);
     case HANDOVER_SESSION:
         return take_session(u, data, len);
     case HANDOVER_RANGES:
@@ -273,7 +294,7 @@ static int dispatch(struct unpack *u, struct stream_message *m, size_t config_si
     case HANDOVER_FDS:
         return take_fds(u, m, data, len);
     case HANDOVER_END:
-        return end(u);
+        return end(u, sizes);
     default:
         return refuse(u, "%s is out of place", handover_command_name(m->hdr.command));
     }
@@ -285,7 +306,7 @@ static bool comes_once(uint32_t command)
            command == HANDOVER_SESSION;
 }
 
-int unpack_take(struct unpack *u, struct stream_message *m, size_t config_size,
+int unpack_take(struct unpack *u, struct stream_message *m, const struct unpack_sizes *sizes,
                 char reason[UNPACK_REASON_BYTES])
 {
     uint32_t command = m->hdr.command;
@@ -299,7 +320,7 @@ int unpack_take(struct unpack *u, struct stream_message *m, size_t config_size,
         return refuse(u, "%s came twice", handover_command_name(command));
     u->has[command - HANDOVER_PLAN] = true;
     u->bytes += m->hdr.size - VFIO_USER_HEADER_SIZE;
-    return dispatch(u, m, config_size);
+    return dispatch(u, m, sizes);
 }
 
 struct unpacked *unpack_content(struct unpack *u)

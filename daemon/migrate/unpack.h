@@ -16,17 +16,24 @@
 /* All of it; what is allocated and the fds are its own, fds until their slot is set to -1. */
 struct unpacked {
     struct handover_plan plan;
-    struct device_state state; /* with configuration space */
+    struct device_state state; /* with configuration space and MSI-X's table */
     struct session_snapshot session;
     uint8_t irq_masked;
     struct dma_range *ranges;
     int *files;
     struct irq_fds irq;
+    int doorbell[2]; /* eventfd and shadow */
     int bar1;
     int client;
     uint8_t *unread;
     struct stream_rest rest; /* of unread */
     uint8_t *log;
+};
+
+/* Of the device that is to become it, in bytes. */
+struct unpack_sizes {
+    size_t config;
+    size_t msix; /* MSI-X's table */
 };
 
 struct unpack;
@@ -39,9 +46,9 @@ void unpack_free(struct unpack *u);
 
 /*
  * Takes a message of the source. Returns 0; 1: that was the last one, and all is there;
- * -EINVAL with the reason in words, -ENOMEM. config_size: of the device's configuration space.
+ * -EINVAL with the reason in words, -ENOMEM.
  */
-int unpack_take(struct unpack *u, struct stream_message *m, size_t config_size,
+int unpack_take(struct unpack *u, struct stream_message *m, const struct unpack_sizes *sizes,
                 char reason[UNPACK_REASON_BYTES]);
 
 /* When it is complete. */

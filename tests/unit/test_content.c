@@ -137,7 +137,9 @@ END_TEST
 /* A STATE without one of its fields, with one twice, longer or shorter, or an unknown one. */
 static int read_changed(unsigned which, unsigned how, const char **field)
 {
-    const struct device_state state = { .size = sizeof(state) };
+    const struct device_state state = {
+        .size = sizeof(state), .irq.msix_pending = 1, .msix.written = 1 /* those may be left out */
+    };
     struct device_state out = { .size = 77 };
     uint8_t whole[CONTENT_STATE_MAX];
     uint8_t payload[2 * CONTENT_STATE_MAX];
@@ -177,6 +179,10 @@ START_TEST(fields_that_are_not_as_they_should)
             const char *name = i < n ? fields[i].name : masked[i - n].name;
             const char *field = "";
 
+            if (how == 0 && i < n && fields[i].when_set) {
+                ck_assert_msg(read_changed(i, how, &field) == 0, "%s", name);
+                continue;
+            }
             ck_assert_msg(read_changed(i, how, &field) == -EINVAL, "%s, %u", name, how);
             if (how == 4)
                 name = "a field that is not known";

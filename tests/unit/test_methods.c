@@ -189,7 +189,7 @@ static const struct {
     const char *key; /* of the error's parameters */
     const char *value;
 } errors[] = {
-    { DEVICE ".TriggerIrq", "{\"index\": \"msix\"}", SERVICE ".InvalidParameter", "parameter",
+    { DEVICE ".TriggerIrq", "{\"index\": \"nmi\"}", SERVICE ".InvalidParameter", "parameter",
       "index" },
     { DEVICE ".TriggerIrq", "{\"index\": 0}", SERVICE ".InvalidParameter", "parameter", "index" },
     { DEVICE ".TriggerIrq", "{\"vector\": \"0\"}", SERVICE ".InvalidParameter", "parameter",

@@ -126,6 +126,8 @@ static void record(struct world *w, const struct stream_message *m)
 static int carry(struct world *w, const struct parcel_client *client, struct unpack *u,
                  char *reason)
 {
+    const struct unpack_sizes sizes = { .config = device_config_size(w->dev),
+                                        .msix = device_msix_table_size(w->dev) };
     struct stream_message m;
     struct parcel *p;
     int more = 1;
@@ -143,7 +145,7 @@ static int carry(struct world *w, const struct parcel_client *client, struct unp
         ck_assert_int_ge(stream_fill(w->to), 0);
         while (got == 0 && stream_next(w->to, &m) == 1) {
             record(w, &m);
-            got = unpack_take(u, &m, device_config_size(w->dev), reason);
+            got = unpack_take(u, &m, &sizes, reason);
             stream_message_fini(w->to, &m);
         }
     }
@@ -234,6 +236,7 @@ END_TEST
 /* Gives a recorded message to u, with as many fds as an FDS message names. */
 static int give(struct unpack *u, const uint8_t *wire, char *reason)
 {
+    const struct unpack_sizes sizes = { .config = 256 };
     struct stream_message m = { .payload = wire + VFIO_USER_HEADER_SIZE };
     struct handover_fd what;
     unsigned named = 0;
@@ -247,7 +250,7 @@ static int give(struct unpack *u, const uint8_t *wire, char *reason)
         if (what.lost == 0)
             m.fds[m.nfds++] = dup(STDERR_FILENO); /* any file will do here */
     }
-    n = unpack_take(u, &m, 256, reason);
+    n = unpack_take(u, &m, &sizes, reason);
     stream_message_fini(NULL, &m);
     return n;
 }
@@ -371,7 +374,10 @@ START_TEST(plans_that_cannot_be)
         { { .version = HANDOVER_VERSION, .client = 1, .unread = UINT32_MAX }, "unread" },
         { { .version = HANDOVER_VERSION, .client = 1, .unread_fds = 255 }, "unread_fds" },
         { { .version = HANDOVER_VERSION, .client = 1, .log = UINT32_MAX }, "log" },
-        { { .version = HANDOVER_VERSION, .client = 1, .irq_fds = 38 }, "irq_fds" },
+        { { .version = HANDOVER_VERSION, .client = 1, .irq_fds = 70 }, "irq_fds" },
+        { { .version = HANDOVER_VERSION, .client = 1, .doorbell = 2 }, NULL },
+        { { .version = HANDOVER_VERSION, .client = 1, .doorbell = 3 }, "doorbell" },
+        { { .version = HANDOVER_VERSION, .doorbell = 1 }, "client" },
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -393,10 +399,10 @@ END_TEST
 START_TEST(every_eventfd_has_a_slot)
 {
     struct irq_fds fds;
-    int *seen[64];
+    int *seen[80];
     uint32_t n = 0;
 
-    while (n < 64 && (seen[n] = handover_irq_slot(&fds, n)) != NULL) {
+    while (n < ARRAY_SIZE(seen) && (seen[n] = handover_irq_slot(&fds, n)) != NULL) {
         ck_assert(seen[n] >= (int *)&fds && seen[n] < (int *)(&fds + 1));
         for (uint32_t i = 0; i < n; i++)
             ck_assert_ptr_ne(seen[i], seen[n]);

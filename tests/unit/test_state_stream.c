@@ -60,6 +60,7 @@ static const struct {
 } headers[] = {
     { STATE_BEGIN, 0, 0, NULL },
     { STATE_END, 0, 8, NULL },
+    { STATE_MSIX, 0, 8, NULL },
     { STATE_MEMORY, STATE_FLAG_OPTIONAL, 9, NULL },
     { STATE_MEMORY, 0xff00, 255, NULL },
     { STATE_MEMORY, 0, STATE_MAX_RECORD - STATE_HEADER_SIZE, NULL },
@@ -67,7 +68,7 @@ static const struct {
     { 0, STATE_FLAG_OPTIONAL, 0, NULL },
     { UINT32_MAX, STATE_FLAG_OPTIONAL, 0, NULL },
     { 0, 0, 0, "of an unknown type" },
-    { 6, 0, 0, "of an unknown type" },
+    { 7, 0, 0, "of an unknown type" },
     { UINT32_MAX, 0, 0, "of an unknown type" },
     { STATE_STATE, 2, 8, "unknown flags" },
     { STATE_STATE, 0x80, 8, "unknown flags" },
@@ -99,7 +100,7 @@ START_TEST(test_headers)
     ck_assert_uint_eq(record.length, headers[_i].length);
     ck_assert_uint_eq(record.padding, headers[_i].flags >> 8);
     ck_assert_uint_eq(record.crc, 0xabcdef01);
-    ck_assert(record.known == (record.type >= STATE_BEGIN && record.type <= STATE_END));
+    ck_assert(record.known == (record.type >= STATE_BEGIN && record.type <= STATE_MSIX));
 }
 END_TEST
 
@@ -226,8 +227,8 @@ END_TEST
 
 START_TEST(test_names)
 {
-    static const char *const names[] = { "unknown", "BEGIN", "STATE",  "CONFIG",
-                                         "MEMORY",  "END",   "unknown" };
+    static const char *const names[] = { "unknown", "BEGIN", "STATE", "CONFIG",
+                                         "MEMORY",  "END",   "MSIX",  "unknown" };
 
     for (uint32_t i = 0; i < COUNT(names); i++)
         ck_assert_str_eq(state_record_name(i), names[i]);
