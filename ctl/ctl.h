@@ -208,6 +208,9 @@ long long ctl_int(struct json_object *object, const char *key);
 bool ctl_bool(struct json_object *object, const char *key);
 const char *ctl_string(struct json_object *object, const char *key);
 
+/* How an interrupt was delivered, in words: "eventfd", "eventfd and message", "pending". */
+const char *ctl_delivery(struct json_object *object);
+
 /* The length of an array and its members; 0 where it is none. */
 size_t ctl_length(struct json_object *array);
 struct json_object *ctl_at(struct json_object *array, size_t i);

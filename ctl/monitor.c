@@ -65,7 +65,7 @@ static void print_interrupt(struct json_object *event)
     printf("%s", ctl_string(event, "index"));
     if (strcmp(ctl_string(event, "index"), "intx") != 0)
         printf(" %lld", ctl_int(event, "vector"));
-    printf(" %s%s", pending ? "" : "delivered by ", ctl_string(event, "delivered"));
+    printf(" %s%s", pending ? "" : "delivered by ", ctl_delivery(event));
     if (ctl_get(event, "reason") != NULL)
         printf(": %s", ctl_string(event, "reason"));
 }

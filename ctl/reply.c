@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdio.h>
+#include <string.h>
 
 #include "ctl.h"
 
@@ -26,6 +27,13 @@ const char *ctl_string(struct json_object *object, const char *key)
     const char *text = json_object_get_string(ctl_get(object, key));
 
     return text != NULL ? text : "";
+}
+
+const char *ctl_delivery(struct json_object *object)
+{
+    const char *delivered = ctl_string(object, "delivered");
+
+    return strcmp(delivered, "both") == 0 ? "eventfd and message" : delivered;
 }
 
 size_t ctl_length(struct json_object *array)

@@ -9,11 +9,11 @@ enum { INDEX, VECTOR };
 static const struct ctl_option options[] = {
     [INDEX] = { .name = "index",
                 .value = "WHICH",
-                .choices = "intx|msi|err|req",
+                .choices = "intx|msi|msix|err|req",
                 .help = "which interrupt; intx when not given\n"
                         "intx: sets SOFTWARE in IRQ_STATUS, and goes out as the guest has set\n"
-                        "interrupts up; msi, err, req: raises a vector of these directly; req\n"
-                        "asks the VMM to give the device back" },
+                        "interrupts up; msi, msix, err, req: raises a vector of these\n"
+                        "directly; req asks the VMM to give the device back" },
     [VECTOR] = { .name = "vector",
                  .value = "N",
                  .max = 65535,
@@ -39,7 +39,7 @@ static void print(struct json_object *reply)
     if (ctl_get(reply, "reason") != NULL)
         printf("%s: %s\n", ctl_string(reply, "delivered"), ctl_string(reply, "reason"));
     else
-        printf("delivered by %s\n", ctl_string(reply, "delivered"));
+        printf("delivered by %s\n", ctl_delivery(reply));
 }
 
 const struct ctl_command ctl_trigger_irq = {

@@ -100,7 +100,7 @@ static const char *pending_reason(enum irq_delivery how)
 {
     switch (how) {
     case IRQ_PENDING_NO_EVENTFD:
-        return "no client has set an eventfd for it or takes it as a message";
+        return "no client has set an eventfd for it";
     case IRQ_PENDING_MASKED:
         return "the client has masked it";
     case IRQ_PENDING_DISABLED:

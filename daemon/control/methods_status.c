@@ -48,7 +48,7 @@ static struct json_object *interrupts(struct device *dev)
     const struct irq *irq = device_irq(dev);
     struct json_object *o = json_object_new_object();
 
-    method_add_string(o, "mode", irq_msi_in_use(irq) ? "msi" : "intx");
+    method_add_string(o, "mode", method_irq_name(irq_mode(irq)));
     method_add_bool(o, "level", irq_level(irq));
     method_add_int(o, "status", state->timer.irq_status);
     method_add_int(o, "enable", state->timer.irq_enable);

@@ -130,7 +130,7 @@ static enum irq_delivery signal_intx(struct irq *irq)
         return IRQ_PENDING_STOPPED;
     if (!irq->gate.d0)
         return IRQ_PENDING_POWER;
-    if (irq->gate.intx_disabled || irq_msi_in_use(irq))
+    if (irq->gate.intx_disabled || irq_mode(irq) != VFIO_PCI_INTX_IRQ_INDEX)
         return IRQ_PENDING_DISABLED;
     if (state->intx_masked)
         return IRQ_PENDING_MASKED;
@@ -199,15 +199,13 @@ static unsigned assigned(const int *fds, unsigned n)
     return n;
 }
 
-static bool msix_in_use(const struct irq *irq)
+uint32_t irq_mode(const struct irq *irq)
 {
-    return irq->gate.msix_enabled || assigned(irq->fds.msix, irq->vectors.msix) > 0;
-}
-
-bool irq_msi_in_use(const struct irq *irq)
-{
-    return msix_in_use(irq) || irq->gate.msi_enabled ||
-           assigned(irq->fds.msi, irq->vectors.msi) > 0;
+    if (irq->gate.msix_enabled || assigned(irq->fds.msix, irq->vectors.msix) > 0)
+        return VFIO_PCI_MSIX_IRQ_INDEX;
+    if (irq->gate.msi_enabled || assigned(irq->fds.msi, irq->vectors.msi) > 0)
+        return VFIO_PCI_MSI_IRQ_INDEX;
+    return VFIO_PCI_INTX_IRQ_INDEX;
 }
 
 static enum irq_delivery signal_vector(struct irq *irq, const struct bank *b, unsigned vector)
@@ -305,7 +303,8 @@ static void retry_single(struct irq *irq, uint32_t index)
 enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events)
 {
     struct irq_state *state = irq->state;
-    struct bank bank = msix_in_use(irq) ? msix_bank(irq) : msi_bank(irq);
+    uint32_t mode = irq_mode(irq);
+    struct bank bank = mode == VFIO_PCI_MSIX_IRQ_INDEX ? msix_bank(irq) : msi_bank(irq);
     uint32_t before = state->active;
 
     state->active = active;
@@ -313,7 +312,7 @@ enum irq_delivery irq_update(struct irq *irq, uint32_t active, uint32_t events)
         state->intx_pending = 0;
     /* A source is an event when it happens, and when what hid it is taken away. */
     events = (events & active) | (active & ~before);
-    if (irq_msi_in_use(irq) && bank.n > 0)
+    if (mode != VFIO_PCI_INTX_IRQ_INDEX && bank.n > 0)
         return events != 0 ? update_bank(irq, &bank, events) : IRQ_PENDING_DISABLED;
     if (active == 0)
         return IRQ_PENDING_DISABLED;
@@ -350,7 +349,7 @@ int irq_raise(struct irq *irq, uint32_t index, uint32_t vector, enum irq_deliver
 
 static bool intx_is_open(const struct irq *irq)
 {
-    return irq->gate.d0 && !irq->gate.intx_disabled && !irq_msi_in_use(irq);
+    return irq->gate.d0 && !irq->gate.intx_disabled && irq_mode(irq) == VFIO_PCI_INTX_IRQ_INDEX;
 }
 
 void irq_set_gate(struct irq *irq, const struct irq_gate *gate)

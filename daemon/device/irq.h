@@ -164,8 +164,8 @@ bool irq_level(const struct irq *irq);
 /* Interrupts raised since reset. */
 uint64_t irq_count(const struct irq *irq);
 
-/* Whether MSI or MSI-X is in use, by the guest or by the client. */
-bool irq_msi_in_use(const struct irq *irq);
+/* Which of the three is in use: VFIO_PCI_INTX_IRQ_INDEX, …_MSI_… or …_MSIX_…. */
+uint32_t irq_mode(const struct irq *irq);
 
 /*
  * The client's UNMASK eventfd or -1: whoever has a loop watches it and calls irq_resample when it

@@ -112,7 +112,7 @@ static int *trigger_slot(struct irq *irq, uint32_t index, uint32_t vector)
 static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32_t start,
                         uint32_t count, int *fds, unsigned nfds)
 {
-    bool msi_before = irq_msi_in_use(irq);
+    uint32_t mode_before = irq_mode(irq);
 
     if (nfds != 0 && nfds != count)
         return -EINVAL;
@@ -135,7 +135,7 @@ static int set_eventfds(struct irq *irq, uint32_t action, uint32_t index, uint32
     if (action == VFIO_IRQ_SET_ACTION_TRIGGER) {
         irq_deliver_waiting(irq, index);
         /* Without its last vector, MSI or MSI-X gives the line back. */
-        if (index != VFIO_PCI_INTX_IRQ_INDEX && msi_before && !irq_msi_in_use(irq))
+        if (mode_before != VFIO_PCI_INTX_IRQ_INDEX && irq_mode(irq) == VFIO_PCI_INTX_IRQ_INDEX)
             irq_deliver_waiting(irq, VFIO_PCI_INTX_IRQ_INDEX);
     }
     return 0;

@@ -21,6 +21,27 @@ tests_unit_test_irq_set_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_irq_set_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_irq_set_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_irq_ways
+TESTS += tests/unit/test_irq_ways
+tests_unit_test_irq_ways_SOURCES = tests/unit/test_irq_ways.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_irq_ways_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_irq_ways_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_irq_ways_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_msix
+TESTS += tests/unit/test_msix
+tests_unit_test_msix_SOURCES = tests/unit/test_msix.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_msix_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_msix_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_msix_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_doorbell
+TESTS += tests/unit/test_doorbell
+tests_unit_test_doorbell_SOURCES = tests/unit/test_doorbell.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_doorbell_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_doorbell_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_doorbell_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_dma
 TESTS += tests/unit/test_dma
 tests_unit_test_dma_SOURCES = tests/unit/test_dma.c tests/unit/fakes.c tests/unit/fakes.h
@@ -62,6 +83,13 @@ tests_unit_test_config_SOURCES = tests/unit/test_config.c tests/unit/fakes.c tes
 tests_unit_test_config_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_config_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_config_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_config_refused
+TESTS += tests/unit/test_config_refused
+tests_unit_test_config_refused_SOURCES = tests/unit/test_config_refused.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_config_refused_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_config_refused_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_config_refused_LDADD = $(TEST_LIBS)
 
 check_PROGRAMS += tests/unit/test_description
 TESTS += tests/unit/test_description

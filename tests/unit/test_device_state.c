@@ -302,7 +302,7 @@ static void give_lines(struct machine *m)
     fake_give_eventfd(irq, TRIGGER, INTX, 0, m->lines[0]);
     fake_give_eventfd(irq, TRIGGER, ERR, 0, m->lines[5]);
     fake_give_eventfd(irq, TRIGGER, REQ, 0, m->lines[6]);
-    if (!irq_msi_in_use(irq) && device_state(m->dev)->irq.msi_pending == 0)
+    if (irq_mode(irq) == VFIO_PCI_INTX_IRQ_INDEX && device_state(m->dev)->irq.msi_pending == 0)
         return;
     for (unsigned i = 0; i < 4; i++)
         fake_give_eventfd(irq, TRIGGER, MSI, i, m->lines[1 + i]);

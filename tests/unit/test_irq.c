@@ -292,9 +292,9 @@ START_TEST(msi_raises_the_source_modulo_the_vectors)
     int fds[4];
 
     line_init(&l, 4);
-    ck_assert(!irq_msi_in_use(l.irq));
+    ck_assert_uint_eq(irq_mode(l.irq), INTX);
     give_msi(&l, fds, n);
-    ck_assert(irq_msi_in_use(l.irq));
+    ck_assert_uint_eq(irq_mode(l.irq), MSI);
     ck_assert_int_eq(irq_update(l.irq, 7, 7), IRQ_DELIVERED_EVENTFD);
     expect_msi(fds, n, expected[_i]);
     ck_assert_uint_eq(irq_count(l.irq), 3);
@@ -370,10 +370,10 @@ START_TEST(the_last_vector_gives_intx_back)
     expect_msi(fds, 2, (const uint64_t[]) { 1, 0 });
     ck_assert_uint_eq(fake_signals(l.fd), 0);
     ck_assert_int_eq(irq_set(l.irq, EVENTFD | TRIGGER, MSI, 0, 1, NULL, NULL, 0), 0);
-    ck_assert(irq_msi_in_use(l.irq));
+    ck_assert_uint_eq(irq_mode(l.irq), MSI);
     ck_assert_uint_eq(fake_signals(l.fd), 0);
     ck_assert_int_eq(set_none(&l, TRIGGER, MSI, 0, 0), 0);
-    ck_assert(!irq_msi_in_use(l.irq));
+    ck_assert_uint_eq(irq_mode(l.irq), INTX);
     ck_assert_uint_eq(fake_signals(l.fd), 1);
     line_fini(&l);
     close_all(fds, 2);

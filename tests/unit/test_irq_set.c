@@ -49,7 +49,7 @@ static void check_bad_set(struct line *l, const struct bad_set *b, size_t row, i
     ck_assert_msg(err == -EINVAL, "row %zu: %d", row, err);
     ck_assert_uint_eq(fake_open_fds(), open_before);
     ck_assert_mem_eq(&l->state, &before, sizeof(before));
-    ck_assert(!irq_msi_in_use(l->irq));
+    ck_assert_uint_eq(irq_mode(l->irq), INTX);
     ck_assert_int_eq(irq_unmask_fd(l->irq), -1);
     ck_assert_uint_eq(fake_signals(l->fd), 0);
     set_none(l, UNMASK, INTX, 0, 1); /* the eventfd that was there still is */
@@ -85,7 +85,7 @@ START_TEST(what_is_no_eventfd_is_refused_with_all_the_others)
     line_init(&l, 4);
     open_before = fake_open_fds();
     ck_assert_int_eq(irq_set(l.irq, EVENTFD | TRIGGER, MSI, 0, 3, NULL, fds, 3), -EINVAL);
-    ck_assert(!irq_msi_in_use(l.irq));
+    ck_assert_uint_eq(irq_mode(l.irq), INTX);
     for (size_t i = 0; i < ARRAY_SIZE(actions); i++)
         ck_assert_int_eq(irq_set(l.irq, EVENTFD | actions[i], INTX, 0, 1, NULL, &fds[2], 1),
                          -EINVAL);
