@@ -174,3 +174,12 @@ tests_integration_test_handover_late_SOURCES = tests/integration/test_handover_l
 tests_integration_test_handover_late_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_handover_late_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_handover_late_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_doorbell_live
+TESTS += tests/integration/test_doorbell_live
+tests_integration_test_doorbell_live_SOURCES = tests/integration/test_doorbell_live.c \
+	tests/integration/control_kit.h $(HANDOVER_KIT)
+tests_integration_test_doorbell_live_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_doorbell_live_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_doorbell_live_LDADD = $(TEST_LIBS)
+

@@ -198,7 +198,7 @@ static const struct bad_request bad_requests[] = {
     { "MIG_DATA_WRITE", VFIO_USER_MIG_DATA_WRITE, 12, { 12, 4, 1 }, EINVAL },
     { "MIG_DATA_WRITE short", VFIO_USER_MIG_DATA_WRITE, 12, { 16, 8, 1 }, EINVAL },
     { "MIG_DATA_WRITE long", VFIO_USER_MIG_DATA_WRITE, 16, { 16, 4, 1 }, EINVAL },
-    { "GET_REGION_IO_FDS", VFIO_USER_DEVICE_GET_REGION_IO_FDS, 16, { 16 }, ENOTSUP },
+    { "GET_REGION_IO_FDS", VFIO_USER_DEVICE_GET_REGION_IO_FDS, 16, { 15 }, EINVAL },
 };
 
 #define N_BAD (sizeof(bad_requests) / sizeof(bad_requests[0]))
