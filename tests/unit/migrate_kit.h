@@ -39,7 +39,7 @@ struct kit_record {
     uint32_t padding;
 };
 
-/* PM, MSI with masking and Express, and 16 KiB of BAR1 when bar1 is 0. */
+/* PM, MSI with masking, Express and MSI-X, and 16 KiB of BAR1 when bar1 is 0. */
 static inline void kit_describe(struct device_description *d, uint64_t bar1)
 {
     description_default(d);
@@ -47,7 +47,9 @@ static inline void kit_describe(struct device_description *d, uint64_t bar1)
         .kind = PCI_CAP_KIND_MSI, .vectors = 4, .address64 = true, .maskable = true
     };
     d->pci.caps[2] = (struct pci_cap_description) { .kind = PCI_CAP_KIND_EXPRESS, .flr = true };
-    d->pci.n_caps = 3;
+    d->pci.caps[3] =
+        (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSIX, .vectors = 5, .bar = 3 };
+    d->pci.n_caps = 4;
     if (bar1 != 0)
         d->bar1.size = bar1;
 }
@@ -108,6 +110,9 @@ static inline void kit_use(struct kit_device *k)
     ck_assert_int_eq(device_trigger_irq(k->dev, VFIO_PCI_INTX_IRQ_INDEX, 0, &how), 0);
     ck_assert_int_eq(device_trigger_irq(k->dev, VFIO_PCI_MSI_IRQ_INDEX, 2, &how), 0);
     ck_assert_int_eq(device_trigger_irq(k->dev, VFIO_PCI_ERR_IRQ_INDEX, 0, &how), 0);
+    fake_put(k->dev, VFIO_PCI_BAR3_REGION_INDEX, 2 * 16 + 4, 4, 0x13572468);
+    fake_put(k->dev, VFIO_PCI_BAR3_REGION_INDEX, 3 * 16 + 8, 8, 0x1000000aa);
+    ck_assert_int_eq(device_trigger_irq(k->dev, VFIO_PCI_MSIX_IRQ_INDEX, 4, &how), 0);
     kit_fill(k, 0);
 }
 

@@ -224,6 +224,7 @@ START_TEST(records_that_are_missing)
         { STATE_BEGIN, "record 1 (STATE): before any BEGIN" },
         { STATE_STATE, "STATE is missing" },
         { STATE_CONFIG, "(CONFIG): not the next bytes" },
+        { STATE_MSIX, "MSIX is missing" },
         { STATE_END, "the END is missing" },
     };
     struct pair p;
@@ -374,6 +375,24 @@ START_TEST(pieces_that_do_not_fit)
     expect(&p, n, -EINVAL, "(CONFIG): not the next bytes");
     r->len = 3;
     expect(&p, n, -EINVAL, "(CONFIG): not the next bytes");
+    kit_free_records(all, n);
+    pair_fini(&p);
+
+    pair_init(&p);
+    n = kit_split(&p.stream, all);
+    r = kit_find(all, n, STATE_MSIX);
+    ck_assert_uint_eq(r->len, 8 + 5 * 16);
+    state_put(r->payload, 1, 8);
+    expect(&p, n, -EINVAL, "(MSIX): not the next bytes");
+    state_put(r->payload, 0, 8);
+    r->payload[8] ^= 1; /* reserved bits */
+    expect(&p, n, -EINVAL, "msix.table: a value that this device cannot have");
+    r->payload[8] ^= 1;
+    r->len++;
+    expect(&p, n, -EINVAL, "(MSIX): not the next bytes");
+    r->len--;
+    all[n - 1].type = STATE_MSIX; /* a second one */
+    expect(&p, n, -EINVAL, "(MSIX): not the next bytes");
     kit_free_records(all, n);
     pair_fini(&p);
 }

@@ -59,7 +59,9 @@ START_TEST(replies_are_filled_where_records_are_large)
     struct kit_device k;
 
     kit_describe(&k.d, 0);
-    for (k.d.pci.n_caps = 2; k.d.pci.n_caps < DESCRIPTION_MAX_CAPS; k.d.pci.n_caps++)
+    k.d.pci.caps[2] = k.d.pci.caps[3]; /* MSI-X */
+    k.d.pci.caps[2].vectors = 32;
+    for (k.d.pci.n_caps = 3; k.d.pci.n_caps < DESCRIPTION_MAX_CAPS; k.d.pci.n_caps++)
         k.d.pci.caps[k.d.pci.n_caps] = (struct pci_cap_description) {
             .kind = PCI_CAP_KIND_RAW_EXT, .id = (uint16_t)k.d.pci.n_caps, .revision = 1
         };
