@@ -343,6 +343,18 @@ int device_dma_unmap(struct device *dev, uint64_t iova, uint64_t size)
     return err;
 }
 
+int device_dma_unmap_within(struct device *dev, uint64_t iova, uint64_t size)
+{
+    const struct device_event event = { .kind = DEVICE_EVENT_DMA_UNMAP,
+                                        .iova = iova,
+                                        .size = size };
+    int removed = dma_unmap_within(dev->dma, iova, size);
+
+    if (removed > 0)
+        tell(dev, &event);
+    return removed;
+}
+
 void device_dma_unmap_all(struct device *dev)
 {
     const struct device_event event = { .kind = DEVICE_EVENT_DMA_UNMAP };

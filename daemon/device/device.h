@@ -145,10 +145,12 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
 /* As a bus reset: registers and configuration space as after power-on. BAR1 and maps stay. */
 void device_reset(struct device *dev, enum device_reset_by by);
 
-/* dma_map, dma_unmap and dma_unmap_all for the client, which are told as events. */
+/* dma_map, dma_unmap, dma_unmap_within and dma_unmap_all for the client, which are told as events.
+ */
 int device_dma_map(struct device *dev, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
                    uint64_t offset);
 int device_dma_unmap(struct device *dev, uint64_t iova, uint64_t size);
+int device_dma_unmap_within(struct device *dev, uint64_t iova, uint64_t size);
 void device_dma_unmap_all(struct device *dev);
 
 /* The time asked for with wake_at has come, or the clock was set. */

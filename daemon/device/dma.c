@@ -120,6 +120,15 @@ int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size)
     return err;
 }
 
+int dma_unmap_within(struct dma *dma, uint64_t iova, uint64_t size)
+{
+    int removed = iova_unmap_within(&dma->map, iova, size);
+
+    if (removed > 0)
+        cancel_where(dma, false, iova, size);
+    return removed;
+}
+
 void dma_unmap_all(struct dma *dma)
 {
     iova_unmap_all(&dma->map);

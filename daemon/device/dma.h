@@ -115,6 +115,12 @@ int dma_map(struct dma *dma, uint64_t iova, uint64_t size, uint32_t flags, int *
  */
 int dma_unmap(struct dma *dma, uint64_t iova, uint64_t size);
 
+/*
+ * Removes all ranges that lie in these size bytes from iova on, which may be more than they have.
+ * Returns their number; -EINVAL when one lies there in part: none is removed.
+ */
+int dma_unmap_within(struct dma *dma, uint64_t iova, uint64_t size);
+
 void dma_unmap_all(struct dma *dma);
 
 /*

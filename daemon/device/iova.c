@@ -202,6 +202,27 @@ int iova_unmap(struct iova *m, uint64_t iova, uint64_t size)
     return 0;
 }
 
+int iova_unmap_within(struct iova *m, uint64_t iova, uint64_t size)
+{
+    uint64_t last = iova + size - 1;
+    struct iova_range *first = iova_find(m, iova);
+    struct iova_range *range = first;
+    struct iova_range *next;
+    int removed = 0;
+
+    for (; range != NULL && range->iova <= last;
+         range = RB_NEXT(iova_range_tree, &m->ranges, range)) {
+        if (range->iova < iova || range->iova + range->size - 1 > last)
+            return -EINVAL;
+    }
+    for (range = first; range != NULL && range->iova <= last; range = next) {
+        next = RB_NEXT(iova_range_tree, &m->ranges, range);
+        remove_range(m, range);
+        removed++;
+    }
+    return removed;
+}
+
 void iova_unmap_all(struct iova *m)
 {
     struct iova_range *range;

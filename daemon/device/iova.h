@@ -54,10 +54,12 @@ void iova_init(struct iova *m, uint32_t max_maps);
 /* The range that holds iova, or else the next one behind it; NULL: neither. */
 struct iova_range *iova_find(struct iova *m, uint64_t iova);
 
-/* See dma_map, dma_unmap, dma_unmap_all, dma_nth_range, dma_export and dma_import. */
+/* See dma_map, dma_unmap, dma_unmap_within, dma_unmap_all, dma_nth_range, dma_export and
+ * dma_import. */
 int iova_map(struct iova *m, uint64_t iova, uint64_t size, uint32_t flags, int *fd,
              uint64_t offset);
 int iova_unmap(struct iova *m, uint64_t iova, uint64_t size);
+int iova_unmap_within(struct iova *m, uint64_t iova, uint64_t size);
 void iova_unmap_all(struct iova *m);
 int iova_nth(struct iova *m, unsigned n, uint64_t *iova, uint64_t *size, bool *shared);
 int iova_export(struct iova *m, struct dma_range **ranges, unsigned *n_ranges, int **files,

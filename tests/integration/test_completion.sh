@@ -57,7 +57,7 @@ completes 'hex' dump-config -f h
 completes 'json' -q dump-config --format = j
 completes 'table json openmetrics' -S /x stats --format ''
 completes '--format=openmetrics' stats --format=o
-completes 'intx msi err req' trigger-irq --vector 3 --index ''
+completes 'intx msi msix err req' trigger-irq --vector 3 --index ''
 completes '' trigger-irq --vector ''
 completes 'err warning info debug' log-level ''
 completes 'debug' log-level --json d

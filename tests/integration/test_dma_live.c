@@ -370,6 +370,28 @@ START_TEST(test_self_test)
 }
 END_TEST
 
+/* QEMU switches a vIOMMU: it unmaps what it does not know to be mapped. Others are to be exact. */
+START_TEST(unmap_of_more_than_is_mapped)
+{
+    for (int qemu = 0; qemu < 2; qemu++) {
+        struct server s;
+        struct client *c;
+
+        server_start(&s, qemu == 1 ? "{\"profile\": \"qemu\"}" : NULL);
+        c = server_connect(&s);
+        ck_assert_int_eq(client_dma_map(c, 0x10000, 0x1000, 3, -1, 0), 0);
+        ck_assert_int_eq(client_dma_map(c, 0x20000, 0x1000, 3, -1, 0), 0);
+        ck_assert_int_eq(client_dma_unmap(c, 0x20800, 0x10000, 0), -ENOENT);
+        ck_assert_int_eq(client_dma_unmap(c, 1ull << 63, 1ull << 63, 0), qemu == 1 ? 0 : -ENOENT);
+        ck_assert_int_eq(client_dma_unmap(c, 0, 1ull << 63, 0), qemu == 1 ? 0 : -ENOENT);
+        ck_assert_int_eq(client_dma_unmap(c, 0x10000, 0x1000, 0), 0);
+        ck_assert_int_eq(client_dma_map(c, 0x20000, 0x1000, 3, -1, 0), qemu == 1 ? 0 : -EEXIST);
+        client_free(c);
+        server_stop(&s);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("dma");
@@ -383,6 +405,7 @@ int main(void)
     tcase_add_test(tcase, test_d3_in_the_middle);
     tcase_add_test(tcase, test_reset_with_queued_dma);
     tcase_add_test(tcase, test_self_test);
+    tcase_add_test(tcase, unmap_of_more_than_is_mapped);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }

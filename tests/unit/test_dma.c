@@ -93,6 +93,35 @@ START_TEST(unmap_is_exact)
 }
 END_TEST
 
+/* A VMM with a vIOMMU takes whole address spaces away. */
+START_TEST(unmap_within_takes_all_that_is_there)
+{
+    struct counted c;
+    struct memory m;
+
+    memory_init(&m, 100);
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0, UINT64_MAX), 0);
+    for (uint64_t i = 1; i <= 5; i++)
+        ck_assert_int_eq(map(&m, i * 0x10000, 0x2000), 0);
+    ck_assert_int_eq(map(&m, UINT64_MAX - 0xfff, 0x1000), 0);
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0x21000, 0x40000), -EINVAL); /* half of the second */
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0x18000, 0x19000), -EINVAL); /* half of the third */
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0x31000, 0x800), -EINVAL);   /* a part of it */
+    ck_assert_uint_eq(info(&m).maps, 6);
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0x12000, 0xe000), 0); /* between two */
+    start(&m, &c, DMA_FROM_GUEST, 0x30000, 0x1000);                /* by message: it waits */
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0x20000, 0x12000), 2);
+    ck_assert_int_eq(c.ends, 1);
+    ck_assert_int_eq(c.err, -ECANCELED);
+    ck_assert_int_eq(dma_unmap(m.dma, 0x20000, 0x2000), -ENOENT);
+    ck_assert_uint_eq(info(&m).maps, 4);
+    ck_assert_int_eq(dma_unmap_within(m.dma, 1ull << 63, 1ull << 63), 1);
+    ck_assert_int_eq(dma_unmap_within(m.dma, 0, 1ull << 63), 3);
+    ck_assert_uint_eq(info(&m).maps, 0);
+    memory_fini(&m);
+}
+END_TEST
+
 START_TEST(ranges_are_counted_by_address)
 {
     static const uint64_t expected[] = { 0x1000, 0x5000, UINT64_MAX - 0xfff };
@@ -480,6 +509,7 @@ int main(void)
     const TTest *const tests[] = {
         ranges_do_not_overlap,
         unmap_is_exact,
+        unmap_within_takes_all_that_is_there,
         ranges_are_counted_by_address,
         many_maps_of_one_file_keep_it_open_once,
         a_file_is_known_by_inode_and_access,
