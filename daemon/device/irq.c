@@ -1,45 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What is triggered, and when. */
-#define _GNU_SOURCE
 #include "irq.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <stddef.h>
 
 #include "irq_private.h"
 #include "notifier.h"
-
-int irq_new(struct irq_state *state, const struct irq_vectors *vectors, struct irq **out)
-{
-    struct irq *irq = calloc(1, sizeof(*irq));
-    int err;
-
-    if (irq == NULL)
-        return -ENOMEM;
-    err = notifier_new(&irq->notifier);
-    if (err != 0) {
-        free(irq);
-        return err;
-    }
-    irq->state = state;
-    irq->vectors = *vectors;
-    irq->gate.d0 = true;
-    irq_forget_fds(&irq->fds);
-    *out = irq;
-    return 0;
-}
-
-void irq_free(struct irq *irq)
-{
-    if (irq == NULL)
-        return;
-    irq_close_fds(irq);
-    notifier_free(irq->notifier);
-    free(irq);
-}
 
 void irq_watch(struct irq *irq, irq_watch_fn fn, void *opaque)
 {

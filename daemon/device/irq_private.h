@@ -22,10 +22,6 @@ struct irq {
     bool stopped;
 };
 
-/* All slots are empty, without closing. */
-void irq_forget_fds(struct irq_fds *fds);
-void irq_close_fds(struct irq *irq);
-
 /* The client's UNMASK of INTx. */
 void irq_unmask(struct irq *irq);
 

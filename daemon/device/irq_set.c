@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the client gives, takes away and asks for. */
+/* Life; and what the client gives, takes away and asks for. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
  * Eventfds
  */
 
-void irq_forget_fds(struct irq_fds *fds)
+static void forget_fds(struct irq_fds *fds)
 {
     fds->intx = fds->intx_mask = fds->intx_unmask = fds->err = fds->req = -1;
     for (unsigned i = 0; i < IRQ_MSI_MAX; i++)
@@ -29,7 +29,7 @@ static void set_fd(int *slot, int fd)
     *slot = fd;
 }
 
-void irq_close_fds(struct irq *irq)
+static void close_fds(struct irq *irq)
 {
     set_fd(&irq->fds.intx, -1);
     set_fd(&irq->fds.intx_mask, -1);
@@ -41,6 +41,43 @@ void irq_close_fds(struct irq *irq)
         set_fd(&irq->fds.msix[i], -1);
     }
 }
+
+/*
+ * Life
+ */
+
+int irq_new(struct irq_state *state, const struct irq_vectors *vectors, struct irq **out)
+{
+    struct irq *irq = calloc(1, sizeof(*irq));
+    int err;
+
+    if (irq == NULL)
+        return -ENOMEM;
+    err = notifier_new(&irq->notifier);
+    if (err != 0) {
+        free(irq);
+        return err;
+    }
+    irq->state = state;
+    irq->vectors = *vectors;
+    irq->gate.d0 = true;
+    forget_fds(&irq->fds);
+    *out = irq;
+    return 0;
+}
+
+void irq_free(struct irq *irq)
+{
+    if (irq == NULL)
+        return;
+    close_fds(irq);
+    notifier_free(irq->notifier);
+    free(irq);
+}
+
+/*
+ * What the client asks for
+ */
 
 void irq_get_fds(const struct irq *irq, struct irq_fds *out)
 {
@@ -62,15 +99,15 @@ int irq_take_fds(struct irq *irq, struct irq_fds *fds)
                may_take(fds->msix[i]) && (fds->msix[i] < 0 || i < irq->vectors.msix);
     if (!good)
         return -EINVAL;
-    irq_close_fds(irq);
+    close_fds(irq);
     irq->fds = *fds;
-    irq_forget_fds(fds);
+    forget_fds(fds);
     return 0;
 }
 
 void irq_drop_client(struct irq *irq)
 {
-    irq_close_fds(irq);
+    close_fds(irq);
     irq->state->intx_masked = 0;
     if (irq_level(irq)) /* the next client has not seen this interrupt */
         irq->state->intx_pending = 1;
