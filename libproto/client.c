@@ -6,21 +6,15 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include "client_private.h"
 #include "message.h"
 #include "peer.h"
 
 #define TIMEOUT_MS      5000
 #define REGION_INFO_MAX 65536u
-#define CLIENT_MAX_DATA (64u << 20)
-
-struct client {
-    struct stream *stream;
-    struct client_memory memory;
-    int timeout_ms;
-    uint16_t next_id;
-};
 
 int client_new(int fd, struct client **out)
 {
@@ -53,6 +47,7 @@ void client_free(struct client *c)
     if (c == NULL)
         return;
     stream_free(c->stream);
+    stream_free(c->twin);
     free(c);
 }
 
@@ -61,133 +56,25 @@ struct stream *client_stream(struct client *c)
     return c->stream;
 }
 
+struct stream *client_twin(struct client *c)
+{
+    return c->twin;
+}
+
 void client_set_memory(struct client *c, const struct client_memory *memory)
 {
     c->memory = *memory;
 }
 
+void client_set_interrupt(struct client *c, client_interrupt fn, void *opaque)
+{
+    c->interrupt = fn;
+    c->interrupt_opaque = opaque;
+}
+
 void client_set_timeout(struct client *c, int ms)
 {
     c->timeout_ms = ms;
-}
-
-static int flush(struct client *c, int64_t deadline)
-{
-    int err;
-
-    while ((err = stream_flush(c->stream)) == -EAGAIN) {
-        err = peer_wait(stream_fd(c->stream), POLLOUT, -1, deadline);
-        if (err < 0)
-            return err;
-    }
-    return err;
-}
-
-/* Answers a DMA command of the server with head, and data when that is not NULL. */
-static int reply_to_server(struct client *c, const struct vfio_user_header *hdr, int error,
-                           const struct vfio_user_dma_access *head, uint64_t data_len,
-                           uint8_t **data)
-{
-    size_t len = VFIO_USER_HEADER_SIZE + (error == 0 ? sizeof(*head) + data_len : 0);
-    uint8_t *out = stream_reserve(c->stream, len);
-
-    if (out == NULL)
-        return -ENOMEM;
-    message_encode_header(out, hdr->id, hdr->command, (uint32_t)len,
-                          VFIO_USER_TYPE_REPLY | (error != 0 ? VFIO_USER_ERROR : 0),
-                          (uint32_t)-error);
-    if (error == 0)
-        memcpy(out + VFIO_USER_HEADER_SIZE, head, sizeof(*head));
-    *data = out + VFIO_USER_HEADER_SIZE + sizeof(*head);
-    return (int)len;
-}
-
-/* Queues the reply of len bytes just written, if one is wanted; an error in place of len stays one.
- */
-static int send_to_server(struct client *c, const struct vfio_user_header *hdr, int len)
-{
-    if (len < 0 || (hdr->flags & VFIO_USER_NO_REPLY) != 0)
-        return len < 0 ? len : 0;
-    return stream_commit(c->stream, (size_t)len, NULL, 0);
-}
-
-static int serve_dma(struct client *c, const struct stream_message *m,
-                     const struct vfio_user_dma_access *access, const uint8_t *sent, size_t left)
-{
-    const struct client_memory *memory = &c->memory;
-    uint8_t *data;
-    int len;
-    int err = -EINVAL;
-
-    if (m->hdr.command == VFIO_USER_DMA_WRITE) {
-        if (left == access->count)
-            err = memory->write != NULL
-                      ? memory->write(memory->opaque, access->address, sent, access->count)
-                      : -ENOTSUP;
-        len = reply_to_server(c, &m->hdr, err, access, 0, &data);
-    } else if (access->count > CLIENT_MAX_DATA || left != 0) {
-        len = reply_to_server(c, &m->hdr, -EINVAL, access, 0, &data);
-    } else {
-        len = reply_to_server(c, &m->hdr, 0, access, access->count, &data);
-        if (len < 0)
-            return len;
-        err = memory->read != NULL
-                  ? memory->read(memory->opaque, access->address, data, access->count)
-                  : -ENOTSUP;
-        if (err != 0) /* written over the reply just begun, which is not committed */
-            len = reply_to_server(c, &m->hdr, err, access, 0, &data);
-    }
-    return send_to_server(c, &m->hdr, len);
-}
-
-static int serve_command(struct client *c, const struct stream_message *m, int64_t deadline)
-{
-    struct vfio_user_dma_access access;
-    size_t len = m->hdr.size - VFIO_USER_HEADER_SIZE;
-    uint8_t *data;
-    int err;
-
-    if ((m->hdr.command != VFIO_USER_DMA_READ && m->hdr.command != VFIO_USER_DMA_WRITE) ||
-        len < sizeof(access)) {
-        memset(&access, 0, sizeof(access));
-        err = reply_to_server(c, &m->hdr, -EINVAL, &access, 0, &data);
-        err = send_to_server(c, &m->hdr, err);
-    } else {
-        memcpy(&access, m->payload, sizeof(access));
-        err = serve_dma(c, m, &access, m->payload + sizeof(access), len - sizeof(access));
-    }
-    return err != 0 ? err : flush(c, deadline);
-}
-
-/*
- * Takes messages until one is a reply: 1 with *m written, which the caller finishes. 0: fd is
- * readable.
- */
-static int next_reply(struct client *c, struct stream_message *m, int fd, int64_t deadline)
-{
-    for (;;) {
-        int err = stream_next(c->stream, m);
-
-        if (err < 0)
-            return err;
-        if (err == 1) {
-            if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
-                return 1;
-            err = serve_command(c, m, deadline);
-            stream_message_fini(c->stream, m);
-            if (err != 0)
-                return err;
-            continue;
-        }
-        err = peer_wait(stream_fd(c->stream), POLLIN, fd, deadline);
-        if (err < 0)
-            return err;
-        if (err == 1)
-            return 0;
-        err = stream_fill(c->stream);
-        if (err < 0)
-            return err;
-    }
 }
 
 int client_send(struct client *c, const struct client_call *call)
@@ -206,7 +93,7 @@ int client_send(struct client *c, const struct client_call *call)
         memcpy(out + VFIO_USER_HEADER_SIZE + call->fixed_len, call->data, call->data_len);
     err = stream_commit(c->stream, len, call->fds, call->nfds);
     if (err == 0)
-        err = flush(c, peer_deadline(c->timeout_ms));
+        err = client_flush(c->stream, peer_deadline(c->timeout_ms));
     return err != 0 ? err : id;
 }
 
@@ -234,7 +121,7 @@ static int take_reply(struct stream_message *m, uint16_t id, struct client_call 
 int client_wait(struct client *c, uint16_t id, struct client_call *call)
 {
     struct stream_message m;
-    int err = next_reply(c, &m, -1, peer_deadline(c->timeout_ms));
+    int err = client_next_reply(c, &m, -1, peer_deadline(c->timeout_ms));
 
     if (err < 0)
         return err;
@@ -255,7 +142,7 @@ int client_call(struct client *c, struct client_call *call)
 int client_serve(struct client *c, int fd, int ms)
 {
     struct stream_message m;
-    int err = next_reply(c, &m, fd, peer_deadline(ms));
+    int err = client_next_reply(c, &m, fd, peer_deadline(ms));
 
     if (err == 1) { /* a reply that nobody waits for */
         stream_message_fini(c->stream, &m);
@@ -278,22 +165,62 @@ static int check_version(const struct version_caps *ours, const struct version_c
         return -EPROTO;
     if (theirs->twin_socket && (!ours->twin_socket || theirs->twin_socket_fd_index < 0))
         return -EPROTO;
-    return 0;
+    return theirs->vm_interrupt && !ours->vm_interrupt ? -EPROTO : 0;
+}
+
+static int read_version(const struct client_call *call, const struct version_caps *ours,
+                        struct version_caps *theirs)
+{
+    const uint8_t *reply = call->reply;
+    struct vfio_user_version version;
+    const char *field;
+    size_t json_len;
+    int err;
+
+    if (call->reply_len < sizeof(version) || call->reply_len > call->reply_max)
+        return -EPROTO;
+    memcpy(&version, reply, sizeof(version));
+    json_len = call->reply_len - sizeof(version);
+    if (json_len > 0 && reply[call->reply_len - 1] != '\0')
+        return -EPROTO;
+    err = version_parse(version.major, version.minor,
+                        json_len > 0 ? (const char *)reply + sizeof(version) : NULL,
+                        json_len > 0 ? json_len - 1 : 0, theirs, &field);
+    return err != 0 ? -EPROTO : check_version(ours, theirs);
+}
+
+/* Takes the twin socket out of the fds that came with the reply. */
+static int take_twin(struct client *c, const struct version_caps *theirs, int *fds, unsigned nfds)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    unsigned i = (unsigned)theirs->twin_socket_fd_index;
+    int fd;
+    int err;
+
+    if (i >= nfds || getpeername(fds[i], (struct sockaddr *)&peer, &len) != 0)
+        return -EPROTO;
+    fd = fds[i];
+    fds[i] = -1;
+    err = stream_new(fd, CLIENT_MAX_DATA + MESSAGE_OVERHEAD, &c->twin);
+    c->had_twin = err == 0;
+    return err;
 }
 
 int client_negotiate(struct client *c, const struct version_caps *ours, struct version_caps *theirs)
 {
-    struct vfio_user_version version = { .major = ours->major, .minor = ours->minor };
+    const struct vfio_user_version version = { .major = ours->major, .minor = ours->minor };
     char *json = version_format(ours);
+    int fds[STREAM_MAX_FDS];
     uint8_t reply[8192];
     struct client_call call = { .command = VFIO_USER_VERSION,
                                 .fixed = &version,
                                 .fixed_len = sizeof(version),
                                 .data = json,
                                 .reply = reply,
-                                .reply_max = sizeof(reply) };
-    const char *field;
-    size_t json_len;
+                                .reply_max = sizeof(reply),
+                                .reply_fds = fds,
+                                .reply_nfds = STREAM_MAX_FDS };
     int err = -ENOMEM;
 
     if (json == NULL)
@@ -303,16 +230,12 @@ int client_negotiate(struct client *c, const struct version_caps *ours, struct v
     free(json);
     if (err != 0)
         return err;
-    if (call.reply_len < sizeof(version) || call.reply_len > sizeof(reply))
-        return -EPROTO;
-    memcpy(&version, reply, sizeof(version));
-    json_len = call.reply_len - sizeof(version);
-    if (json_len > 0 && reply[call.reply_len - 1] != '\0')
-        return -EPROTO;
-    err = version_parse(version.major, version.minor,
-                        json_len > 0 ? (const char *)reply + sizeof(version) : NULL,
-                        json_len > 0 ? json_len - 1 : 0, theirs, &field);
-    return err != 0 ? -EPROTO : check_version(ours, theirs);
+    err = read_version(&call, ours, theirs);
+    if (err == 0 && theirs->twin_socket)
+        err = take_twin(c, theirs, fds, call.reply_nfds);
+    for (unsigned i = 0; i < call.reply_nfds; i++)
+        peer_close_fd(fds[i]);
+    return err;
 }
 
 int client_get_info(struct client *c, struct vfio_user_device_info *out)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The client's side of vfio-user, synchronous: connect, negotiate, one call a command. While a call
- * waits for its reply, commands of the server (DMA_READ, DMA_WRITE) are served through the owner's
- * functions. For vfu-client, the tests and the benchmarks; a VMM would want it asynchronous.
+ * waits for its reply, commands of the server (DMA_READ, DMA_WRITE, VM_INTERRUPT) are served
+ * through the owner's functions, from the twin socket when there is one. For vfu-client, the tests
+ * and the benchmarks; a VMM would want it asynchronous.
  *
  * Functions return 0 or -errno: the server's own errno for an error reply, -ETIMEDOUT when nothing
  * came in time, -ENOTCONN when the server closed, -EPROTO for a reply that does not fit its
@@ -31,6 +32,9 @@ struct client_memory {
     int (*write)(void *opaque, uint64_t address, const void *data, uint64_t count);
 };
 
+/* The server's VM_INTERRUPT: vector subindex of an index of interrupts is raised. */
+typedef void (*client_interrupt)(void *opaque, uint32_t index, uint32_t subindex);
+
 /* A command to send and where its reply goes. */
 struct client_call {
     uint16_t command;
@@ -56,17 +60,23 @@ int client_new(int fd, struct client **out);
 
 void client_free(struct client *c);
 
-/* For code that needs the bytes themselves. */
+/* For code that needs the bytes themselves. The twin: NULL when there is none (any more). */
 struct stream *client_stream(struct client *c);
+struct stream *client_twin(struct client *c);
 
 void client_set_memory(struct client *c, const struct client_memory *memory);
+
+/* Who is told of interrupts that come by message; NULL: they are answered with ENOTSUP. */
+void client_set_interrupt(struct client *c, client_interrupt fn, void *opaque);
 
 /* How long a call waits for its reply, in ms; 5000 when not set. */
 void client_set_timeout(struct client *c, int ms);
 
 /*
- * Sends VERSION with the given capabilities and reads the answer into *theirs.
- * -EPROTO for an answer that breaks the rules of section "VFIO_USER_VERSION".
+ * Sends VERSION with the given capabilities and reads the answer into *theirs. When both have a
+ * twin socket, the server's commands are taken from it, and from nowhere else, from now on.
+ * -EPROTO for an answer that breaks the rules of section "VFIO_USER_VERSION": it agrees to what was
+ * not offered, say, or to a twin socket that did not come along.
  */
 int client_negotiate(struct client *c, const struct version_caps *ours,
                      struct version_caps *theirs);

@@ -116,19 +116,26 @@ int64_t peer_deadline(int ms)
     return now_ms() + ms;
 }
 
-int peer_wait(int fd, short events, int other, int64_t deadline)
+int peer_wait_any(struct pollfd *polls, nfds_t n, int64_t deadline)
 {
-    struct pollfd polls[2] = { { .fd = fd, .events = events }, { .fd = other, .events = POLLIN } };
-    int n;
+    int ready;
 
     do {
         int64_t left = deadline - now_ms();
 
-        n = poll(polls, 2, left > 0 ? (int)left : 0);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0)
+        ready = poll(polls, n, left > 0 ? (int)left : 0);
+    } while (ready < 0 && errno == EINTR);
+    if (ready < 0)
         return -errno;
-    if (n == 0)
-        return -ETIMEDOUT;
+    return ready == 0 ? -ETIMEDOUT : 0;
+}
+
+int peer_wait(int fd, short events, int other, int64_t deadline)
+{
+    struct pollfd polls[2] = { { .fd = fd, .events = events }, { .fd = other, .events = POLLIN } };
+    int err = peer_wait_any(polls, 2, deadline);
+
+    if (err != 0)
+        return err;
     return polls[1].revents != 0 ? 1 : 0;
 }

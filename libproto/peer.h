@@ -6,6 +6,7 @@
 #ifndef VFIO_USERD_PEER_H
 #define VFIO_USERD_PEER_H
 
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -54,5 +55,8 @@ int64_t peer_deadline(int ms);
  * Returns 0 for fd, 1 for other, -ETIMEDOUT or another -errno.
  */
 int peer_wait(int fd, short events, int other, int64_t deadline);
+
+/* The same for n of them, as poll has them: their revents tell. Returns 0 or -errno. */
+int peer_wait_any(struct pollfd *polls, nfds_t n, int64_t deadline);
 
 #endif
