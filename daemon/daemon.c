@@ -77,6 +77,13 @@ static uint32_t host_max_dma(void *opaque)
     return s != NULL ? session_max_data(s) : 0;
 }
 
+static int host_interrupt(void *opaque, uint32_t index, uint32_t vector)
+{
+    struct session *s = daemon_client(opaque);
+
+    return s != NULL ? session_send_interrupt(s, index, vector) : -ENOTCONN;
+}
+
 static void host_event(void *opaque, const struct device_event *device)
 {
     struct daemon *d = opaque;
@@ -115,6 +122,7 @@ static int make_device(struct daemon *d)
         .wake_at = host_wake_at,
         .event = host_event,
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
+        .interrupt = host_interrupt,
         .max_files = max_files(),
     };
     const struct migration_host migration = { .opaque = d, .changed = on_migration };

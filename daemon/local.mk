@@ -59,16 +59,18 @@ libdaemon_a_SOURCES = \
 	daemon/service/library.c daemon/service/library.h \
 	daemon/service/service.c daemon/service/service.h \
 	daemon/session/commands.c daemon/session/commands.h \
-	daemon/session/dma_messages.c daemon/session/dma_messages.h \
 	daemon/session/features.c daemon/session/features.h \
 	daemon/session/io_fds.c daemon/session/io_fds.h \
 	daemon/session/freeze.c daemon/session/freeze.h \
+	daemon/session/handshake.c daemon/session/handshake.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
+	daemon/session/server_commands.c daemon/session/server_commands.h \
 	daemon/session/side_fds.c \
 	daemon/session/session.c daemon/session/session.h daemon/session/session_private.h \
 	daemon/session/snapshot.h \
 	daemon/session/tap.c daemon/session/tap.h \
+	daemon/session/twin.c daemon/session/twin.h \
 	daemon/wake.c daemon/wake.h \
 	daemon/watch.c daemon/watch.h
 libdaemon_a_CFLAGS = $(AM_CFLAGS) $(UV_CFLAGS) $(JSON_CFLAGS) $(SYSTEMD_CFLAGS)

@@ -142,8 +142,7 @@ static int freeze(void *opaque, struct parcel_client *out)
     struct session *s = listener_client(m->host.listener);
 
     session_freeze(s);
-    out->socket = session_socket(s);
-    return session_snapshot(s, &out->snapshot, &out->rest);
+    return session_snapshot(s, &out->snapshot, &out->sockets);
 }
 
 static void thaw(void *opaque)
@@ -324,12 +323,12 @@ void moving_migrate(struct moving *m, const struct moving_request *request)
  * To here
  */
 
-static int adopt(void *opaque, int fd, const struct session_snapshot *snapshot,
-                 struct stream_rest *rest)
+static int adopt(void *opaque, const struct session_snapshot *snapshot,
+                 struct session_sockets *sockets)
 {
     struct moving *m = opaque;
 
-    return listener_adopt(m->host.listener, fd, snapshot, rest, &m->adopted);
+    return listener_adopt(m->host.listener, snapshot, sockets, &m->adopted);
 }
 
 static void abandon(void *opaque)

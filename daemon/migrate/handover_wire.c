@@ -29,9 +29,10 @@ struct field {
 
 const char *handover_command_name(uint32_t command)
 {
-    static const char *const names[] = { "PLAN",   "STATE", "CONFIG", "SESSION", "RANGES",
-                                         "UNREAD", "LOG",   "FDS",    "END",     "READY",
-                                         "COMMIT", "ABORT", "FAILED", "RUNNING", "MSIX" };
+    static const char *const names[] = { "PLAN",   "STATE",   "CONFIG", "SESSION",
+                                         "RANGES", "UNREAD",  "LOG",    "FDS",
+                                         "END",    "READY",   "COMMIT", "ABORT",
+                                         "FAILED", "RUNNING", "MSIX",   "TWIN" };
 
     _Static_assert(sizeof(names) / sizeof(names[0]) == HANDOVER_COMMAND_COUNT - HANDOVER_PLAN,
                    "a name for each");
@@ -100,11 +101,12 @@ static int read_fields(const struct field *table, size_t n, const uint8_t *data,
  */
 
 static const struct field plan_fields[] = {
-    FIELD(struct handover_plan, 1, version),   FIELD(struct handover_plan, 2, client),
-    FIELD(struct handover_plan, 3, ranges),    FIELD(struct handover_plan, 4, files),
-    FIELD(struct handover_plan, 5, unread),    FIELD(struct handover_plan, 6, unread_fds),
-    FIELD(struct handover_plan, 7, log),       FIELD(struct handover_plan, 8, irq_fds),
-    FIELD(struct handover_plan, 9, frozen_at), FIELD(struct handover_plan, 10, doorbell),
+    FIELD(struct handover_plan, 1, version),      FIELD(struct handover_plan, 2, client),
+    FIELD(struct handover_plan, 3, ranges),       FIELD(struct handover_plan, 4, files),
+    FIELD(struct handover_plan, 5, unread),       FIELD(struct handover_plan, 6, unread_fds),
+    FIELD(struct handover_plan, 7, log),          FIELD(struct handover_plan, 8, irq_fds),
+    FIELD(struct handover_plan, 9, frozen_at),    FIELD(struct handover_plan, 10, doorbell),
+    FIELD(struct handover_plan, 11, twin_unread),
 };
 
 #define N_PLAN_FIELDS (sizeof(plan_fields) / sizeof(plan_fields[0]))
@@ -127,12 +129,14 @@ static const char *excess(const struct handover_plan *p)
         return "unread";
     if (p->unread_fds > STREAM_REST_FDS)
         return "unread_fds";
+    if (p->twin_unread > HANDOVER_MAX_UNREAD)
+        return "twin_unread";
     if (p->log > HANDOVER_MAX_LOG)
         return "log";
     if (p->doorbell > 2)
         return "doorbell";
-    if (p->client == 0 &&
-        (p->ranges | p->unread | p->unread_fds | p->log | p->irq_fds | p->doorbell) != 0)
+    if (p->client == 0 && (p->ranges | p->unread | p->unread_fds | p->log | p->irq_fds |
+                           p->doorbell | p->twin_unread) != 0)
         return "client";
     return p->irq_fds > sizeof(struct irq_fds) / sizeof(int) ? "irq_fds" : NULL;
 }
@@ -172,11 +176,15 @@ struct flat_session {
     uint32_t told_max_dma_maps;
     uint32_t told_max_msg_fds;
     uint32_t told_max_data_xfer_size;
+    uint32_t client_timeout;
+    uint32_t client_fds;
+    uint32_t twin;
     uint32_t dma_shape;
     uint16_t dma_next_id;
     uint16_t major;
     uint16_t minor;
     uint8_t write_multiple;
+    uint8_t vm_interrupt;
     uint8_t shared_seen;
     uint8_t by_message_said;
     uint8_t irq_masked;
@@ -207,6 +215,10 @@ static const struct field session_fields[] = {
     SESSION_FIELD(20, shared_seen),
     SESSION_FIELD(21, by_message_said),
     SESSION_FIELD(22, irq_masked),
+    SESSION_FIELD(23, client_timeout),
+    SESSION_FIELD(24, client_fds),
+    SESSION_FIELD(25, twin),
+    SESSION_FIELD(26, vm_interrupt),
 };
 
 #define N_SESSION_FIELDS (sizeof(session_fields) / sizeof(session_fields[0]))
@@ -232,11 +244,15 @@ size_t handover_write_session(const struct session_snapshot *s, uint8_t irq_mask
         .told_max_dma_maps = s->limits.max_dma_maps,
         .told_max_msg_fds = s->limits.max_msg_fds,
         .told_max_data_xfer_size = s->limits.max_data_xfer_size,
+        .client_timeout = s->limits.client_timeout_ms,
+        .client_fds = s->client_fds,
+        .twin = s->twin,
         .dma_shape = s->dma_shape,
         .dma_next_id = s->dma_next_id,
         .major = caps->major,
         .minor = caps->minor,
         .write_multiple = caps->write_multiple,
+        .vm_interrupt = caps->vm_interrupt,
         .shared_seen = s->shared_seen,
         .by_message_said = s->by_message_said,
         .irq_masked = irq_masked,
@@ -251,6 +267,12 @@ static const char *impossible(const struct flat_session *flat)
         return "profile";
     if (flat->write_multiple > 1)
         return "write_multiple";
+    if (flat->vm_interrupt > 1)
+        return "vm_interrupt";
+    if (flat->client_timeout == 0)
+        return "client_timeout";
+    if (flat->twin > TWIN_LOST)
+        return "twin";
     if (flat->shared_seen > 1)
         return "shared_seen";
     if (flat->by_message_said > 1)
@@ -281,6 +303,8 @@ int handover_read_session(const uint8_t *data, size_t len, struct session_snapsh
     caps.migration_pgsize = flat.migration_pgsize;
     caps.migration_max_bitmap_size = flat.migration_max_bitmap_size;
     caps.write_multiple = flat.write_multiple != 0;
+    caps.vm_interrupt = flat.vm_interrupt != 0;
+    caps.twin_socket = flat.twin != TWIN_NONE;
     *irq_masked = flat.irq_masked;
     *out = (struct session_snapshot) {
         .info = { .since = flat.since,
@@ -290,9 +314,12 @@ int handover_read_session(const uint8_t *data, size_t len, struct session_snapsh
                   .errors = flat.errors },
         .limits = { .max_dma_maps = flat.told_max_dma_maps,
                     .max_msg_fds = flat.told_max_msg_fds,
-                    .max_data_xfer_size = flat.told_max_data_xfer_size },
+                    .max_data_xfer_size = flat.told_max_data_xfer_size,
+                    .client_timeout_ms = flat.client_timeout },
         .dma_shape = flat.dma_shape,
         .dma_next_id = flat.dma_next_id,
+        .twin = flat.twin,
+        .client_fds = flat.client_fds,
         .shared_seen = flat.shared_seen != 0,
         .by_message_said = flat.by_message_said != 0,
     };

@@ -4,7 +4,7 @@
  * accepted on. Messages have vfio-user's header, with command numbers of their own, and travel in
  * struct stream; integers are little endian.
  *
- *   source: PLAN STATE CONFIG [MSIX] [SESSION RANGES* UNREAD* LOG*] FDS* END
+ *   source: PLAN STATE CONFIG [MSIX] [SESSION RANGES* UNREAD* TWIN* LOG*] FDS* END
  *                                                                      -> READY or FAILED
  *   source: COMMIT                                                     -> RUNNING
  *   source, before COMMIT: ABORT
@@ -51,6 +51,7 @@ enum handover_command {
     HANDOVER_FAILED,        /* it cannot be taken: text, why */
     HANDOVER_RUNNING,       /* u64: ns since it was frozen */
     HANDOVER_MSIX,          /* MSI-X's table, of a device that has it */
+    HANDOVER_TWIN,          /* as UNREAD, from its twin socket */
     HANDOVER_COMMAND_COUNT
 };
 
@@ -62,6 +63,7 @@ struct handover_plan {
     uint32_t files; /* distinct files of guest memory */
     uint32_t unread;
     uint32_t unread_fds;
+    uint32_t twin_unread;
     uint32_t log;
     uint32_t irq_fds;
     uint32_t doorbell; /* its fds */
@@ -83,6 +85,7 @@ enum handover_role {
     HANDOVER_FD_FILE,     /* index: that of ranges */
     HANDOVER_FD_UNREAD,   /* index: in their order; owner: see struct stream_rest_fd */
     HANDOVER_FD_DOORBELL, /* index: 0 the eventfd, 1 the shadow */
+    HANDOVER_FD_TWIN,
 };
 
 struct handover_fd {

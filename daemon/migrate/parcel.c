@@ -22,6 +22,7 @@ enum step {
     STEP_SESSION,
     STEP_RANGES,
     STEP_UNREAD,
+    STEP_TWIN,
     STEP_LOG,
     STEP_FDS,
     STEP_END,
@@ -55,8 +56,9 @@ static const enum handover_command commands[STEP_DONE] = {
     [STEP_PLAN] = HANDOVER_PLAN,     [STEP_STATE] = HANDOVER_STATE,
     [STEP_CONFIG] = HANDOVER_CONFIG, [STEP_SESSION] = HANDOVER_SESSION,
     [STEP_MSIX] = HANDOVER_MSIX,     [STEP_RANGES] = HANDOVER_RANGES,
-    [STEP_UNREAD] = HANDOVER_UNREAD, [STEP_LOG] = HANDOVER_LOG,
-    [STEP_FDS] = HANDOVER_FDS,       [STEP_END] = HANDOVER_END,
+    [STEP_UNREAD] = HANDOVER_UNREAD, [STEP_TWIN] = HANDOVER_TWIN,
+    [STEP_LOG] = HANDOVER_LOG,       [STEP_FDS] = HANDOVER_FDS,
+    [STEP_END] = HANDOVER_END,
 };
 
 void parcel_free(struct parcel *p)
@@ -145,19 +147,25 @@ static int make_room_for_fds(struct parcel *p, size_t n)
 static int add_client(struct parcel *p, struct device *dev, const struct parcel_client *client,
                       const int *files, unsigned n_files)
 {
+    const struct session_sockets *sockets = &client->sockets;
     size_t len;
     int err;
 
-    add_fd(p, HANDOVER_FD_CLIENT, 0, client->socket);
+    add_fd(p, HANDOVER_FD_CLIENT, 0, sockets->socket);
+    if (client->snapshot.twin == TWIN_OPEN)
+        add_fd(p, HANDOVER_FD_TWIN, 0, sockets->twin);
     add_irq_fds(p, dev);
     add_doorbell(p, dev);
     for (unsigned i = 0; i < n_files; i++)
         add_fd(p, HANDOVER_FD_FILE, i, files[i]);
-    add_unread_fds(p, &client->rest);
+    add_unread_fds(p, &sockets->rest);
     p->plan.client = 1;
     p->plan.files = n_files;
-    p->plan.unread = (uint32_t)client->rest.len;
-    p->bytes[STEP_UNREAD] = (struct bytes) { client->rest.bytes, client->rest.len };
+    p->plan.unread = (uint32_t)sockets->rest.len;
+    p->bytes[STEP_UNREAD] = (struct bytes) { sockets->rest.bytes, sockets->rest.len };
+    /* No message on the twin takes fds: those that came along stay here. */
+    p->plan.twin_unread = (uint32_t)sockets->twin_rest.len;
+    p->bytes[STEP_TWIN] = (struct bytes) { sockets->twin_rest.bytes, sockets->twin_rest.len };
     err = device_log_export(dev, &p->log, &len);
     if (err == 0 && len > HANDOVER_MAX_LOG)
         err = -E2BIG;
@@ -179,8 +187,8 @@ static int collect_client(struct parcel *p, struct device *dev, const struct par
     int err = dma_export(device_dma(dev), &ranges, &n_ranges, &files, &n_files);
 
     if (err == 0)
-        err = make_room_for_fds(p, 4 + sizeof(struct irq_fds) / sizeof(int) + n_files +
-                                       client->rest.nfds);
+        err = make_room_for_fds(p, 5 + sizeof(struct irq_fds) / sizeof(int) + n_files +
+                                       client->sockets.rest.nfds);
     if (err == 0)
         err = add_ranges(p, ranges, n_ranges);
     if (err == 0)

@@ -12,15 +12,13 @@
 #include "device/device.h"
 #include "session/snapshot.h"
 #include "stream.h"
-#include "stream_rest.h"
 
 struct parcel;
 
 /* The client's part; its fds and bytes stay the session's. */
 struct parcel_client {
     struct session_snapshot snapshot;
-    struct stream_rest rest;
-    int socket;
+    struct session_sockets sockets;
 };
 
 /*

@@ -141,11 +141,8 @@ static int adopt_bar1(struct receive *r, struct unpacked *c)
 static int adopt_client(struct receive *r, struct unpacked *c)
 {
     struct device *dev = r->host.dev;
-    int fd = c->client;
-    int err;
+    int err = r->host.adopt(r->host.opaque, &c->session, &c->sockets);
 
-    c->client = -1;
-    err = r->host.adopt(r->host.opaque, fd, &c->session, &c->rest);
     if (err != 0)
         return blame(r, "the client's connection", err);
     r->adopted = true;

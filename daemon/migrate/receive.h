@@ -13,7 +13,6 @@
 
 #include "device/device.h"
 #include "session/snapshot.h"
-#include "stream_rest.h"
 
 struct receive;
 
@@ -29,10 +28,9 @@ struct receive_end {
 struct receive_host {
     void *opaque;
     struct device *dev;
-    /* The client of the other daemon becomes ours, and stands still: listener_adopt. fd is taken.
-     */
-    int (*adopt)(void *opaque, int fd, const struct session_snapshot *snapshot,
-                 struct stream_rest *rest);
+    /* The client of the other daemon becomes ours, and stands still: listener_adopt. */
+    int (*adopt)(void *opaque, const struct session_snapshot *snapshot,
+                 struct session_sockets *sockets);
     /* It is not ours after all. */
     void (*abandon)(void *opaque);
     /* It is served from now on. */

@@ -21,6 +21,7 @@ struct unpack {
     uint32_t files;
     uint32_t unread;
     uint32_t unread_fds;
+    uint32_t twin_unread;
     uint32_t log;
     uint32_t irq_fds;
     uint32_t doorbell;
@@ -36,9 +37,10 @@ int unpack_new(struct unpack **out)
     if (u == NULL)
         return -ENOMEM;
     u->content.bar1 = -1;
-    u->content.client = -1;
     u->content.doorbell[0] = u->content.doorbell[1] = -1;
     msix_reset(&u->content.state.msix);
+    u->content.sockets.socket = -1;
+    u->content.sockets.twin = -1;
     for (uint32_t i = 0; i < IRQ_SLOTS; i++)
         *handover_irq_slot(&u->content.irq, i) = -1;
     *out = u;
@@ -53,18 +55,20 @@ void unpack_free(struct unpack *u)
         return;
     c = &u->content;
     peer_close_fd(c->bar1);
-    peer_close_fd(c->client);
     peer_close_fd(c->doorbell[0]);
     peer_close_fd(c->doorbell[1]);
+    peer_close_fd(c->sockets.socket);
+    peer_close_fd(c->sockets.twin);
     for (uint32_t i = 0; i < IRQ_SLOTS; i++)
         peer_close_fd(*handover_irq_slot(&c->irq, i));
     for (uint32_t i = 0; c->files != NULL && i < c->plan.files; i++)
         peer_close_fd(c->files[i]);
-    for (unsigned i = 0; i < c->rest.nfds; i++)
-        peer_close_fd(c->rest.fds[i].fd);
+    for (unsigned i = 0; i < c->sockets.rest.nfds; i++)
+        peer_close_fd(c->sockets.rest.fds[i].fd);
     free(c->ranges);
     free(c->files);
     free(c->unread);
+    free(c->twin_unread);
     free(c->log);
     free(u);
 }
@@ -96,12 +100,15 @@ static int take_plan(struct unpack *u, const uint8_t *data, size_t len)
     c->ranges = calloc(c->plan.ranges + 1, sizeof(*c->ranges));
     c->files = malloc((c->plan.files + 1) * sizeof(*c->files));
     c->unread = malloc(c->plan.unread + 1);
+    c->twin_unread = malloc(c->plan.twin_unread + 1);
     c->log = malloc((size_t)c->plan.log + 1);
     if (c->files == NULL)
         return -ENOMEM;
     for (uint32_t i = 0; i < c->plan.files; i++)
         c->files[i] = -1;
-    return c->ranges != NULL && c->unread != NULL && c->log != NULL ? 0 : -ENOMEM;
+    return c->ranges != NULL && c->unread != NULL && c->twin_unread != NULL && c->log != NULL
+               ? 0
+               : -ENOMEM;
 }
 
 static int take_state(struct unpack *u, const uint8_t *data, size_t len)
@@ -182,7 +189,9 @@ static int *find_slot(struct unpack *u, const struct handover_fd *what)
     if (what->role == HANDOVER_FD_BAR1)
         slot = &c->bar1;
     else if (what->role == HANDOVER_FD_CLIENT && c->plan.client == 1)
-        slot = &c->client;
+        slot = &c->sockets.socket;
+    else if (what->role == HANDOVER_FD_TWIN && c->plan.client == 1)
+        slot = &c->sockets.twin;
     else if (what->role == HANDOVER_FD_IRQ && u->irq_fds < c->plan.irq_fds)
         slot = handover_irq_slot(&c->irq, what->index);
     else if (what->role == HANDOVER_FD_DOORBELL && what->index < c->plan.doorbell)
@@ -206,8 +215,9 @@ static int take_unread_fd(struct unpack *u, const struct handover_fd *what, int 
         peer_close_fd(fd);
         return refuse(u, "FDS: UNREAD %u is not the next", what->index);
     }
-    c->rest.fds[u->unread_fds++] = (struct stream_rest_fd) { .owner = what->owner, .fd = fd };
-    c->rest.nfds = u->unread_fds;
+    c->sockets.rest.fds[u->unread_fds++] =
+        (struct stream_rest_fd) { .owner = what->owner, .fd = fd };
+    c->sockets.rest.nfds = u->unread_fds;
     return 0;
 }
 
@@ -259,12 +269,16 @@ static int end(struct unpack *u, const struct unpack_sizes *sizes)
         return refuse(u, "END: MSIX has not come");
     if (u->ranges != p->ranges || u->files != p->files || u->unread != p->unread ||
         u->unread_fds != p->unread_fds || u->log != p->log || u->irq_fds != p->irq_fds ||
-        u->doorbell != p->doorbell)
+        u->doorbell != p->doorbell || u->twin_unread != p->twin_unread)
         return refuse(u, "END: not all that was planned has come");
-    if (c->bar1 < 0 || (p->client == 1 && c->client < 0))
+    if (c->bar1 < 0 || (p->client == 1 && c->sockets.socket < 0))
         return refuse(u, "END: BAR1's or the client's file descriptor has not come");
-    c->rest.bytes = c->unread;
-    c->rest.len = c->plan.unread;
+    if (p->client == 1 && (c->session.twin == TWIN_OPEN) != (c->sockets.twin >= 0))
+        return refuse(u, "END: the twin socket's file descriptor is missing, or one too many");
+    c->sockets.rest.bytes = c->unread;
+    c->sockets.rest.len = c->plan.unread;
+    c->sockets.twin_rest =
+        (struct stream_rest) { .bytes = c->twin_unread, .len = c->plan.twin_unread };
     return 1;
 }
 
@@ -289,6 +303,9 @@ static int dispatch(struct unpack *u, struct stream_message *m, const struct unp
         return take_ranges(u, data, len);
     case HANDOVER_UNREAD:
         return take_piece(u, "UNREAD", c->unread, &u->unread, c->plan.unread, data, len);
+    case HANDOVER_TWIN:
+        return take_piece(u, "TWIN", c->twin_unread, &u->twin_unread, c->plan.twin_unread, data,
+                          len);
     case HANDOVER_LOG:
         return take_piece(u, "LOG", c->log, &u->log, c->plan.log, data, len);
     case HANDOVER_FDS:

@@ -9,7 +9,6 @@
 
 #include "handover_wire.h"
 #include "stream.h"
-#include "stream_rest.h"
 
 #define UNPACK_REASON_BYTES 160
 
@@ -24,9 +23,9 @@ struct unpacked {
     struct irq_fds irq;
     int doorbell[2]; /* eventfd and shadow */
     int bar1;
-    int client;
+    struct session_sockets sockets; /* the rests are of unread and twin_unread */
     uint8_t *unread;
-    struct stream_rest rest; /* of unread */
+    uint8_t *twin_unread;
     uint8_t *log;
 };
 

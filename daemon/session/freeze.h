@@ -12,7 +12,6 @@
 
 #include "session.h"
 #include "snapshot.h"
-#include "stream_rest.h"
 
 /* Whether all replies are sent and no command of ours is without an answer: it can be frozen. */
 bool session_is_quiet(const struct session *s);
@@ -20,12 +19,12 @@ bool session_is_quiet(const struct session *s);
 /* Nothing is read from the client or done for it until it is thawed. The session is quiet. */
 void session_freeze(struct session *s);
 
-/* What another process needs to know, and the rest: see stream_get_rest. The session is frozen. */
+/*
+ * What another process needs to know, and the sockets, which stay the session's as the bytes do:
+ * see stream_get_rest. The session is frozen.
+ */
 int session_snapshot(const struct session *s, struct session_snapshot *out,
-                     struct stream_rest *rest);
-
-/* The socket; it stays the session's. */
-int session_socket(const struct session *s);
+                     struct session_sockets *sockets);
 
 /* Goes on, first with what was received before. */
 void session_thaw(struct session *s);
@@ -37,12 +36,12 @@ void session_thaw(struct session *s);
 void session_leave(struct session *s, const char *reason);
 
 /*
- * Serves the client that another process had, on its connected socket fd, which is owned from now
- * on, also on failure; frozen until session_thaw. Takes the fds of *rest on success. Returns 0;
- * -EINVAL for a socket or a snapshot that cannot be; or another -errno.
+ * Serves the client that another process had, on its connected sockets; frozen until session_thaw.
+ * Fds that are taken are set to -1 in *sockets, also on failure; all of them are on success.
+ * Returns 0; -EINVAL for a socket or a snapshot that cannot be; or another -errno.
  */
-int session_adopt(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
-                  const struct session_snapshot *snapshot, struct stream_rest *rest,
+int session_adopt(uv_loop_t *loop, struct device *dev, const struct session_host *host,
+                  const struct session_snapshot *snapshot, struct session_sockets *sockets,
                   struct session **out);
 
 #endif

@@ -123,14 +123,14 @@ void listener_reserve(struct listener *l, const char *reason)
     l->reserved = reason;
 }
 
-int listener_adopt(struct listener *l, int fd, const struct session_snapshot *snapshot,
-                   struct stream_rest *rest, struct session **out)
+int listener_adopt(struct listener *l, const struct session_snapshot *snapshot,
+                   struct session_sockets *sockets, struct session **out)
 {
     const struct session_host host = host_of(l);
     int err;
 
     make_room(l);
-    err = session_adopt(l->loop, fd, l->dev, &host, snapshot, rest, out);
+    err = session_adopt(l->loop, l->dev, &host, snapshot, sockets, out);
     if (err != 0)
         return err;
     l->sessions[l->n_sessions++] = *out;

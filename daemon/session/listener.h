@@ -16,7 +16,6 @@
 #include "event.h"
 #include "snapshot.h"
 #include "stats.h"
-#include "stream_rest.h"
 
 struct capture;
 struct listener;
@@ -59,8 +58,8 @@ void listener_set_capture(struct listener *l, struct capture *capture);
 void listener_reserve(struct listener *l, const char *reason);
 
 /* Makes the client of another process ours: session_adopt. It is the client from here on. */
-int listener_adopt(struct listener *l, int fd, const struct session_snapshot *snapshot,
-                   struct stream_rest *rest, struct session **out);
+int listener_adopt(struct listener *l, const struct session_snapshot *snapshot,
+                   struct session_sockets *sockets, struct session **out);
 
 /* Whether a client is there that has not closed its connection. */
 bool listener_is_taken(struct listener *l);

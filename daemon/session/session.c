@@ -12,18 +12,16 @@
 #include <unistd.h>
 
 #include "commands.h"
-#include "device/dirty_log.h"
-#include "dma_messages.h"
-#include "features.h"
+#include "handshake.h"
 #include "log.h"
 #include "message.h"
 #include "observe.h"
 #include "peer.h"
+#include "server_commands.h"
 #include "session_private.h"
 #include "stream.h"
 #include "tap.h"
-#include "version.h"
-#include "wake.h"
+#include "twin.h"
 #include "watch.h"
 
 /* Replies that are collected before they are sent in the middle of a turn. */
@@ -34,18 +32,28 @@
 #define NS_PER_MS  1000000u
 #define TURN_CHECK 16u
 
-/* Messages of at most this much are taken before a client has said VERSION. */
-#define HANDSHAKE_MAX 65536u
+/*
+ * What a client may leave unread, besides one message of the largest size, before its requests are
+ * left alone.
+ */
+#define UNREAD_BYTES (4u << 20)
+
+/* As many reads as it takes at most to receive all that a socket's buffer holds. */
+#define WHOLE_READS 4
 
 static void on_socket(void *arg, int events);
+static void on_rest(uv_idle_t *idle);
 
 /*
  * Life
  */
 
-static void on_timer_closed(uv_handle_t *handle)
+static void on_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct session *s = handle->data;
+
+    if (--s->handles == 0)
+        free(s);
 }
 
 void session_discard(struct session *s)
@@ -54,17 +62,15 @@ void session_discard(struct session *s)
     s->host.closed(s->host.opaque, s);
     s->attached = false;
     session_unwatch_side_fds(s);
+    twin_free(s);
     watch_free(s->socket);
     stream_free(s->stream);
     s->stream = NULL;
-    uv_close((uv_handle_t *)&s->version, on_timer_closed);
+    uv_close((uv_handle_t *)&s->timer, on_closed);
+    uv_close((uv_handle_t *)&s->rest, on_closed);
 }
 
-/* Why it may not be the client; logged when it is closed for it. */
-static void refuse(struct session *s, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void refuse(struct session *s, const char *format, ...)
+void session_refuse(struct session *s, const char *format, ...)
 {
     va_list args;
 
@@ -95,10 +101,35 @@ void session_close(struct session *s, const char *reason)
     session_discard(s);
 }
 
-static void on_version_timeout(uv_timer_t *timer)
+/* What has come by now. The session may be closed by it. */
+static void read_all(struct session *s)
 {
-    refuse(timer->data, "no VERSION message came in time");
-    session_close(timer->data, "");
+    bool finishing = s->finishing;
+
+    s->finishing = true;
+    for (int i = 0; i < WHOLE_READS && !s->closing; i++)
+        on_socket(s, UV_READABLE);
+    for (int i = 0; i < WHOLE_READS && !s->closing; i++)
+        twin_read(s);
+    s->finishing = finishing;
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct session *s = timer->data;
+
+    if (!s->attached) {
+        session_refuse(s, "no VERSION message came in time");
+        session_close(s, "");
+        return;
+    }
+    /* An answer may have come while the loop was busy, or this process did not run. */
+    if (!s->frozen && server_commands_deadline(&s->commands) <= session_now_ms())
+        read_all(s);
+    if (s->closing)
+        return;
+    server_commands_expire(&s->commands, session_now_ms());
+    session_settle(s);
 }
 
 int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct session_host *host,
@@ -130,7 +161,7 @@ int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct sessi
                                             .migration = host->migration,
                                             .limit = &s->limit,
                                             .listener_limit = s->host.limit };
-    dma_messages_init(&s->dma, s->stream, device_dma(dev), &s->limit);
+    server_commands_init(&s->commands, device_dma(dev), &s->limit);
     tap_init(&s->tap, s->stream, &s->info, host->connection);
     tap_set(&s->tap, host->capture);
     err = watch_new(loop, stream_fd(s->stream), on_socket, s, &s->socket);
@@ -139,8 +170,12 @@ int session_make(uv_loop_t *loop, int fd, struct device *dev, const struct sessi
         free(s);
         return err;
     }
-    uv_timer_init(loop, &s->version);
-    s->version.data = s;
+    s->events = UV_READABLE;
+    uv_timer_init(loop, &s->timer);
+    uv_idle_init(loop, &s->rest);
+    s->timer.data = s;
+    s->rest.data = s;
+    s->handles = 2;
     *out = s;
     return 0;
 }
@@ -151,7 +186,7 @@ int session_new(uv_loop_t *loop, int fd, struct device *dev, const struct sessio
     int err = session_make(loop, fd, dev, host, out);
 
     if (err == 0 && host->version_timeout_ms > 0)
-        uv_timer_start(&(*out)->version, on_version_timeout, host->version_timeout_ms, 0);
+        uv_timer_start(&(*out)->timer, on_timer, host->version_timeout_ms, 0);
     return err;
 }
 
@@ -163,35 +198,102 @@ void session_info(const struct session *s, struct client_info *out)
 void session_set_capture(struct session *s, struct capture *capture)
 {
     tap_set(&s->tap, capture);
+    if (s->twin.stream != NULL)
+        tap_set(&s->twin.tap, capture);
+}
+
+uint64_t session_now_ms(void)
+{
+    return uv_hrtime() / NS_PER_MS;
 }
 
 /*
  * Sending
  */
 
-static void set_blocked(struct session *s, bool blocked)
+size_t session_max_queued(const struct session *s)
 {
-    if (s->blocked == blocked)
-        return;
-    s->blocked = blocked;
-    watch_set(s->socket, blocked ? UV_WRITABLE : UV_READABLE);
+    return UNREAD_BYTES + s->limits.max_data_xfer_size + MESSAGE_OVERHEAD;
 }
 
-/* Returns whether all is sent; false also when the session is closed now. */
-static bool flush(struct session *s)
+/* Whether the client has to read before anything more is done for it. */
+static bool is_full(const struct session *s)
 {
-    int err = stream_flush(s->stream);
+    return stream_queued(s->stream) > session_max_queued(s) || stream_fds_full(s->stream);
+}
 
-    if (err == 0 || err == -EAGAIN) {
-        set_blocked(s, err != 0);
-        return err == 0;
+/* Returns 0, also when the socket takes no more now, or -errno: it is of no use any more. */
+static int flush(struct session *s)
+{
+    int err = s->stuck ? -EAGAIN : stream_flush(s->stream);
+
+    s->stuck = err == -EAGAIN;
+    return s->stuck ? 0 : err;
+}
+
+static void wait_for_deadline(struct session *s)
+{
+    uint64_t deadline = server_commands_deadline(&s->commands);
+    uint64_t now;
+
+    if (!s->attached)
+        return; /* it waits for VERSION */
+    if (deadline == SERVER_COMMANDS_NEVER) {
+        uv_timer_stop(&s->timer);
+    } else if (!uv_is_active((uv_handle_t *)&s->timer)) {
+        now = session_now_ms();
+        uv_timer_start(&s->timer, on_timer, deadline > now ? deadline - now : 1, 0);
     }
-    session_close(s, strerror(-err));
-    return false;
 }
 
-static int send_reply(struct session *s, const struct vfio_user_header *request, int err,
-                      const struct reply *reply)
+static void wait_for_socket(struct session *s)
+{
+    int events = 0;
+
+    if (!s->frozen && !s->ended && !s->left && !is_full(s))
+        events |= UV_READABLE;
+    if (!s->frozen && stream_queued(s->stream) > 0)
+        events |= UV_WRITABLE;
+    if (events != s->events)
+        watch_set(s->socket, events);
+    s->events = events;
+}
+
+void session_wait(struct session *s)
+{
+    bool rest = s->left && !s->frozen && !is_full(s);
+
+    wait_for_socket(s);
+    twin_wait(s);
+    wait_for_deadline(s);
+    if (rest)
+        uv_idle_start(&s->rest, on_rest);
+    else
+        uv_idle_stop(&s->rest);
+}
+
+bool session_settle(struct session *s)
+{
+    int err;
+
+    if (s->closing)
+        return false;
+    err = flush(s);
+    twin_flush(s);
+    if (err == 0 && server_commands_has_room(&s->commands)) {
+        device_retry_interrupts(s->dev);
+        err = flush(s);
+    }
+    if (err != 0 || (s->ended && stream_queued(s->stream) == 0)) {
+        session_close(s, s->ended ? s->end_reason : strerror(-err));
+        return false;
+    }
+    session_wait(s);
+    return true;
+}
+
+int session_send_reply(struct session *s, const struct vfio_user_header *request, int err,
+                       const struct reply *reply)
 {
     size_t len = VFIO_USER_HEADER_SIZE + (err == 0 ? reply->len : 0);
     uint8_t *message = stream_reserve(s->stream, len);
@@ -216,52 +318,34 @@ uint32_t session_max_data(const struct session *s)
     return max < s->limits.max_data_xfer_size ? (uint32_t)max : s->limits.max_data_xfer_size;
 }
 
-int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
+/*
+ * Out of a turn (a timer fired, say) nobody else would send it. A dead socket is noticed by the
+ * next read: the caller is in the middle of something and must not lose its session.
+ */
+static int sent(struct session *s, int err)
 {
-    int err = s->closing ? -ENOTCONN : dma_messages_send(&s->dma, tag, iova, data, len);
-
-    /* Out of a turn (a timer fired, say) nobody else would send it. A dead socket is noticed by
-     * the next read: the caller is in the middle of something and must not lose its session. */
-    if (err == 0 && !s->in_turn && stream_flush(s->stream) == -EAGAIN)
-        set_blocked(s, true);
+    if (err == 0 && !s->in_turn) {
+        flush(s);
+        twin_flush(s);
+        session_wait(s);
+    }
     return err;
 }
 
-/*
- * VERSION
- */
-
-/* By what only these clients say. */
-static enum client_profile guess_profile(const struct version_caps *client)
+int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
 {
-    const uint32_t qemu = VERSION_PGSIZES | VERSION_MAX_DMA_MAPS | VERSION_WRITE_MULTIPLE |
-                          VERSION_MIGRATION_MAX_BITMAP_SIZE;
-    const uint32_t cloud_hypervisor = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE |
-                                      VERSION_MIGRATION | VERSION_MIGRATION_PGSIZE;
-
-    if ((client->present & qemu) == qemu)
-        return PROFILE_QEMU;
-    if (client->present == cloud_hypervisor && client->max_msg_fds == 1)
-        return PROFILE_CLOUD_HYPERVISOR;
-    return PROFILE_STRICT;
+    if (s->closing)
+        return -ENOTCONN;
+    return sent(s, server_commands_dma(&s->commands, session_now_ms(), tag, iova, data, len));
 }
 
-static void our_caps(const struct device_limits *limits, bool migrates, struct version_caps *ours)
+int session_send_interrupt(struct session *s, uint32_t index, uint32_t vector)
 {
-    version_defaults(ours);
-    ours->present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_MAX_DMA_MAPS |
-                    VERSION_PGSIZES | VERSION_WRITE_MULTIPLE;
-    if (migrates)
-        ours->present |=
-            VERSION_MIGRATION | VERSION_MIGRATION_PGSIZE | VERSION_MIGRATION_MAX_BITMAP_SIZE;
-    ours->max_msg_fds = limits->max_msg_fds;
-    ours->max_data_xfer_size = limits->max_data_xfer_size;
-    ours->max_dma_maps = limits->max_dma_maps;
-    ours->pgsizes =
-        ~(uint64_t)(VFIO_USER_DEFAULT_PGSIZES - 1); /* all: a map is not tied to pages */
-    ours->write_multiple = true;
-    ours->migration_pgsize = DIRTY_LOG_MIN_PAGE;
-    ours->migration_max_bitmap_size = FEATURES_MAX_BITMAP;
+    if (s->closing || !s->attached)
+        return -ENOTCONN;
+    if (!s->info.caps.vm_interrupt)
+        return -ENOTSUP;
+    return sent(s, server_commands_interrupt(&s->commands, session_now_ms(), index, vector));
 }
 
 void session_set_limits(struct session *s, const struct device_limits *limits)
@@ -269,89 +353,10 @@ void session_set_limits(struct session *s, const struct device_limits *limits)
     s->attached = true;
     s->limits = *limits;
     device_take_client(s->dev, &s->limits);
+    s->commands.stream = s->stream;
+    s->commands.timeout_ms = limits->client_timeout_ms;
+    s->commands.max_queued = session_max_queued(s);
     stream_set_max_message(s->stream, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD);
-}
-
-static int write_version(struct reply *reply, const struct version_caps *caps)
-{
-    const struct vfio_user_version version = { .major = caps->major, .minor = caps->minor };
-    char *json = version_format(caps);
-    uint8_t *payload = NULL;
-
-    if (json != NULL)
-        payload = reply_payload(reply, sizeof(version) + strlen(json) + 1);
-    if (payload != NULL) {
-        memcpy(payload, &version, sizeof(version));
-        strcpy((char *)payload + sizeof(version), json);
-    }
-    free(json);
-    return payload != NULL ? 0 : -ENOMEM;
-}
-
-/* Becomes the client, or says why not. On success *reply is written. */
-static int attach(struct session *s, const struct message_request *request, struct reply *reply)
-{
-    const struct device_description *d = device_description(s->dev);
-    struct version_caps client;
-    struct version_caps ours;
-    struct version_caps agreed;
-    const char *field = "";
-    const char *refusal;
-    int err = version_parse(request->version.major, request->version.minor, request->version.json,
-                            request->version.json_len, &client, &field);
-
-    if (err != 0) {
-        refuse(s, "VERSION: %s is not valid", field);
-        return err;
-    }
-    our_caps(device_limits(s->dev), s->host.migration != NULL, &ours);
-    err = version_negotiate(&client, &ours, &agreed);
-    if (err != 0) {
-        refuse(s, "VERSION: protocol %u.%u is not supported", client.major, client.minor);
-        return err;
-    }
-    refusal = s->host.attach(s->host.opaque, s);
-    if (refusal != NULL) {
-        refuse(s, "%s", refusal);
-        return -EBUSY;
-    }
-    session_set_limits(s, device_limits(s->dev));
-    s->info.since = wake_now();
-    s->info.profile = d->profile != PROFILE_AUTO ? d->profile : guess_profile(&client);
-    s->context.profile = s->info.profile;
-    if (s->info.profile == PROFILE_QEMU)
-        s->dma.shape = DMA_SHAPE_UNKNOWN;
-    s->info.caps = agreed;
-    /* What the client takes from us is its own word, not the lesser of both. */
-    s->info.caps.max_data_xfer_size = client.max_data_xfer_size;
-    s->context.max_fds =
-        (uint32_t)(client.max_msg_fds < UINT32_MAX ? client.max_msg_fds : UINT32_MAX);
-    uv_timer_stop(&s->version);
-    observe_attached(&s->host, &s->info);
-    return write_version(reply, &agreed);
-}
-
-/* The first message. Returns whether the session goes on. */
-static bool handle_first(struct session *s, const struct stream_message *m)
-{
-    struct message_request request;
-    struct reply reply = { .stream = s->stream };
-    uint64_t began = uv_hrtime();
-    int err;
-
-    if (m->hdr.command != VFIO_USER_VERSION ||
-        (m->hdr.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_COMMAND)
-        err = -EINVAL;
-    else
-        err = message_decode_request(&m->hdr, m->payload, HANDSHAKE_MAX, &request);
-    if (err == 0)
-        err = attach(s, &request, &reply);
-    observe_request(&s->host, &m->hdr, err, began);
-    if (send_reply(s, &m->hdr, err, &reply) == 0 && err == 0)
-        return true;
-    refuse(s, "it did not begin with a valid VERSION message");
-    session_close(s, "");
-    return false;
 }
 
 /*
@@ -397,11 +402,11 @@ static bool handle_request(struct session *s, struct stream_message *m)
     if (posted)
         return true;
     /* Without an answer the client would wait for ever: an error is one, and takes no fd. */
-    unsent = send_reply(s, &m->hdr, err, &reply);
+    unsent = session_send_reply(s, &m->hdr, err, &reply);
     if (unsent == 0)
         return true;
     s->info.errors += err == 0;
-    if (send_reply(s, &m->hdr, unsent, &reply) == 0)
+    if (session_send_reply(s, &m->hdr, unsent, &reply) == 0)
         return true;
     session_close(s, "there is no memory for its reply");
     return false;
@@ -413,11 +418,16 @@ static bool handle_message(struct session *s, struct stream_message *m)
     bool goes_on = true;
 
     if (!s->attached)
-        goes_on = handle_first(s, m);
-    else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
-        dma_messages_reply(&s->dma, m);
-    else
+        goes_on = handshake_take(s, m);
+    else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_REPLY)
         goes_on = handle_request(s, m);
+    else if (s->twin.state == TWIN_NONE)
+        server_commands_reply(&s->commands, session_now_ms(), m);
+    else
+        log_limited(&s->limit, LOG_LEVEL_WARNING, "session",
+                    "a reply to %s, id %u, that was not asked for here, but on the twin socket: "
+                    "ignored",
+                    message_command_name(m->hdr.command), m->hdr.id);
     return goes_on;
 }
 
@@ -433,78 +443,98 @@ static bool turn_is_over(const struct session *s, unsigned handled, uint16_t com
     return !s->finishing && due && uv_hrtime() / NS_PER_MS > uv_now(s->loop) + TURN_MS;
 }
 
-/* Handles messages while they come and the socket takes the replies; returns stream_next's word. */
+/*
+ * Handles messages while there are some, and room for their replies. Returns 0, -EPROTO for what is
+ * no message, or another -errno of the socket.
+ */
 static int handle_messages(struct session *s)
 {
     struct stream_message m;
     unsigned handled = 0;
-    int n;
+    int n = 0;
 
-    while ((n = stream_next(s->stream, &m)) == 1) {
+    s->left = false;
+    while (!s->closing && !s->left && (n = stream_next(s->stream, &m)) == 1) {
         uint16_t command = m.hdr.command;
         bool goes_on = handle_message(s, &m);
+        int err = 0;
 
         stream_message_fini(s->stream, &m);
         if (!goes_on)
             break;
-        if ((stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream)) && !flush(s))
-            break;
-        if (turn_is_over(s, ++handled, command)) {
-            /* As if the socket took no more: it does, so the rest comes in the loop's next turn. */
-            set_blocked(s, true);
-            break;
-        }
+        if (stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream))
+            err = flush(s);
+        if (err != 0)
+            return err;
+        s->left = is_full(s) || turn_is_over(s, ++handled, command);
     }
-    return n;
+    return n < 0 ? n : 0;
 }
 
-/*
- * Handles what has been received, and sends the replies. Returns whether the session goes on and
- * may read more.
- */
+static void log_out_of_step(struct session *s)
+{
+    s->out_of_step = true;
+    if (log_limit_pass(s->host.limit, "session"))
+        log_event(LOG_EVENT_CLIENT_OUT_OF_STEP, LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid)),
+                  LOG_LEVEL_WARNING, "session",
+                  "pid %d: the stream is out of step: bad size or type in a header",
+                  (int)s->info.pid);
+}
+
+/* Handles what has been received, and sends the replies. Returns whether the session goes on. */
 static bool handle_received(struct session *s)
+{
+    int err;
+
+    s->in_turn = true;
+    err = handle_messages(s);
+    s->in_turn = false;
+    if (err == -EPROTO && !s->closing)
+        log_out_of_step(s);
+    if (err != 0)
+        session_close(s, err == -EPROTO ? "a message that is none" : strerror(-err));
+    return session_settle(s);
+}
+
+/* What a turn had no time for. */
+static void on_rest(uv_idle_t *idle)
+{
+    handle_received(idle->data);
+}
+
+/* Reads once, if there is room for the replies to what is read, and handles it. */
+static void read_socket(struct session *s)
 {
     int n;
 
-    s->in_turn = true;
-    n = handle_messages(s);
-    s->in_turn = false;
-    if (s->closing)
-        return false;
-    if (n < 0) {
-        s->out_of_step = true;
-        if (log_limit_pass(s->host.limit, "session"))
-            log_event(LOG_EVENT_CLIENT_OUT_OF_STEP,
-                      LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid)), LOG_LEVEL_WARNING,
-                      "session", "pid %d: the stream is out of step: bad size or type in a header",
-                      (int)s->info.pid);
-        session_close(s, "a message that is none");
-        return false;
+    if (s->left || s->ended || is_full(s))
+        return;
+    n = stream_fill(s->stream);
+    if (n > 0) {
+        handle_received(s);
+    } else if (n == -ENOTCONN) {
+        s->ended = true; /* of one half at least: the other may still take replies */
+        session_settle(s);
+    } else if (n < 0) {
+        session_close(s, strerror(-n));
     }
-    if (n == 1) { /* messages are left, and s is blocked: flush would undo that */
-        stream_flush(s->stream);
-        return false;
-    }
-    return flush(s);
 }
 
 static void on_socket(void *arg, int events)
 {
     struct session *s = arg;
-    int n;
 
-    /* What was left in the buffer when the socket took no more comes first. */
-    if (s->blocked && (!flush(s) || !handle_received(s)))
+    /* That it is readable although nobody asked says that it is dead: sending shows how. */
+    if ((events & UV_WRITABLE) != 0 || (s->events & UV_READABLE) == 0) {
+        s->stuck = false;
+        if (!session_settle(s))
+            return;
+    }
+    /* What was left when there was no room comes first. */
+    if (s->left && !is_full(s) && !handle_received(s))
         return;
-    if ((events & UV_READABLE) == 0)
-        return;
-    n = stream_fill(s->stream);
-    if (n > 0)
-        handle_received(s);
-    else if (n == -ENOTCONN)
-        session_close(s, s->end_reason);
-    else if (n < 0)
-        session_close(s, strerror(-n));
+    if ((events & UV_READABLE) != 0)
+        read_socket(s);
 }
 
 /* More than a socket's buffer holds, a full read at a time. */
@@ -529,9 +559,10 @@ void session_finish(struct session *s, int64_t deadline, const char *reason)
     shutdown(stream_fd(s->stream), SHUT_RD);
     s->end_reason = reason;
     while (!s->closing) {
-        if (s->blocked && peer_wait(stream_fd(s->stream), POLLOUT, -1, deadline) != 0)
+        if (stream_queued(s->stream) > 0 &&
+            peer_wait(stream_fd(s->stream), POLLOUT, -1, deadline) != 0)
             break;
-        on_socket(s, UV_READABLE);
+        on_socket(s, UV_READABLE | UV_WRITABLE);
     }
     session_close(s, reason);
 }

@@ -37,6 +37,10 @@ static int describe_agreement(const struct tap *t, char *text, size_t size)
                     (unsigned long long)caps->max_msg_fds,
                     (unsigned long long)caps->max_data_xfer_size,
                     (unsigned long long)caps->max_dma_maps, caps->write_multiple ? "yes" : "no");
+    if (caps->twin_socket)
+        len += snprintf(text + len, size - (size_t)len, ", twin socket");
+    if (caps->vm_interrupt)
+        len += snprintf(text + len, size - (size_t)len, ", interrupts by message");
     return len;
 }
 
@@ -49,7 +53,9 @@ static const char *comment(const struct tap *t, const struct stream_tapped *m, c
 
     if (m->len >= sizeof(hdr))
         memcpy(&hdr, m->wire, sizeof(hdr));
-    if (hdr.command == VFIO_USER_VERSION)
+    if (t->twin)
+        len = snprintf(text, size, "twin socket");
+    else if (hdr.command == VFIO_USER_VERSION)
         len = m->sent && (hdr.flags & VFIO_USER_ERROR) == 0 ? describe_agreement(t, text, size)
                                                             : describe_peer(t, text, size);
     if (m->nfds > 0)

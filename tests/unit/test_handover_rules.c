@@ -186,9 +186,9 @@ static void source_init(struct source *s, size_t unread, int timeout_ms, int fds
     ck_assert_int_eq(uv_loop_init(&s->loop), 0);
     kit_init(&s->k, 0);
     version_defaults(&s->client.snapshot.info.caps);
-    s->client.rest.bytes = bytes;
-    s->client.rest.len = unread;
-    s->client.socket = fake_eventfd();
+    s->client.sockets.rest.bytes = bytes;
+    s->client.sockets.rest.len = unread;
+    s->client.sockets.socket = fake_eventfd();
     host.dev = s->k.dev;
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
     ck_assert_int_eq(handover_new(&s->loop, fds[0], &host, timeout_ms, &s->h), 0);
@@ -198,8 +198,8 @@ static void source_fini(struct source *s)
 {
     stream_free(s->peer.stream);
     close_loop(&s->loop);
-    close(s->client.socket);
-    free((void *)(uintptr_t)s->client.rest.bytes);
+    close(s->client.sockets.socket);
+    free((void *)(uintptr_t)s->client.sockets.rest.bytes);
     kit_fini(&s->k);
 }
 
@@ -380,13 +380,14 @@ struct destination {
     unsigned run;
 };
 
-static int adopt(void *opaque, int fd, const struct session_snapshot *snapshot,
-                 struct stream_rest *rest)
+static int adopt(void *opaque, const struct session_snapshot *snapshot,
+                 struct session_sockets *sockets)
 {
     struct destination *d = opaque;
 
-    ck_assert_uint_eq(rest->nfds, 0);
-    close(fd);
+    ck_assert_uint_eq(sockets->rest.nfds, 0);
+    close(sockets->socket);
+    sockets->socket = -1;
     d->limits = snapshot->limits;
     device_take_client(d->ours.dev, &d->limits);
     d->adopted++;
@@ -458,7 +459,7 @@ static void destination_fini(struct destination *d)
 /* Sends their device, with a client, up to READY. */
 static void send_device(struct destination *d)
 {
-    struct parcel_client client = { .socket = fake_eventfd() };
+    struct parcel_client client = { .sockets = { .socket = fake_eventfd() } };
     struct parcel *parcel;
     int file = fake_memfd(8192, 1);
 
@@ -472,7 +473,7 @@ static void send_device(struct destination *d)
     ck_assert_uint_eq(hear_next(&d->loop, &d->peer), HANDOVER_READY);
     wait_until(&d->loop, &d->awaits);
     parcel_free(parcel);
-    close(client.socket);
+    close(client.sockets.socket);
 }
 
 static ino_t file_of(const struct device *dev)

@@ -68,13 +68,13 @@ static void make_client(struct world *w)
     s->shared_seen = true;
     message_encode_header(w->unread, 1, VFIO_USER_DMA_MAP, 200, 0, 0);
     message_encode_header(w->unread + 200, 2, VFIO_USER_DMA_MAP, 200, 0, 0);
-    w->client.rest.bytes = w->unread;
-    w->client.rest.len = sizeof(w->unread);
-    w->client.rest.nfds = 3;
-    w->client.rest.fds[0] = (struct stream_rest_fd) { .owner = 0, .fd = fake_eventfd() };
-    w->client.rest.fds[1] = (struct stream_rest_fd) { .owner = 0, .fd = -1 };
-    w->client.rest.fds[2] = (struct stream_rest_fd) { .owner = 200, .fd = fake_eventfd() };
-    w->client.socket = fake_eventfd();
+    w->client.sockets.rest.bytes = w->unread;
+    w->client.sockets.rest.len = sizeof(w->unread);
+    w->client.sockets.rest.nfds = 3;
+    w->client.sockets.rest.fds[0] = (struct stream_rest_fd) { .owner = 0, .fd = fake_eventfd() };
+    w->client.sockets.rest.fds[1] = (struct stream_rest_fd) { .owner = 0, .fd = -1 };
+    w->client.sockets.rest.fds[2] = (struct stream_rest_fd) { .owner = 200, .fd = fake_eventfd() };
+    w->client.sockets.socket = fake_eventfd();
 }
 
 static void world_init(struct world *w)
@@ -103,9 +103,9 @@ static void world_fini(struct world *w)
         free(w->messages[i]);
     stream_free(w->from);
     stream_free(w->to);
-    close(w->client.rest.fds[0].fd);
-    close(w->client.rest.fds[2].fd);
-    close(w->client.socket);
+    close(w->client.sockets.rest.fds[0].fd);
+    close(w->client.sockets.rest.fds[2].fd);
+    close(w->client.sockets.socket);
     device_free(w->dev);
     description_fini(&w->d);
     fake_host_fini(&w->host);
@@ -182,12 +182,13 @@ START_TEST(what_is_packed_comes_out)
     ck_assert_uint_eq(c->session.limits.max_dma_maps, 1000);
     ck_assert_uint_eq(c->session.dma_next_id, 777);
     ck_assert(c->session.shared_seen && !c->session.by_message_said);
-    ck_assert_uint_eq(c->rest.len, sizeof(w.unread));
-    ck_assert_mem_eq(c->rest.bytes, w.unread, sizeof(w.unread));
-    ck_assert_uint_eq(c->rest.nfds, 3);
-    ck_assert(c->rest.fds[0].fd >= 0 && c->rest.fds[1].fd == -1 && c->rest.fds[2].fd >= 0);
-    ck_assert_uint_eq(c->rest.fds[2].owner, 200);
-    ck_assert(c->bar1 >= 0 && c->client >= 0 && c->irq.msi[0] >= 0 && c->irq.msi[1] >= 0);
+    ck_assert_uint_eq(c->sockets.rest.len, sizeof(w.unread));
+    ck_assert_mem_eq(c->sockets.rest.bytes, w.unread, sizeof(w.unread));
+    ck_assert_uint_eq(c->sockets.rest.nfds, 3);
+    ck_assert(c->sockets.rest.fds[0].fd >= 0 && c->sockets.rest.fds[1].fd == -1 &&
+              c->sockets.rest.fds[2].fd >= 0);
+    ck_assert_uint_eq(c->sockets.rest.fds[2].owner, 200);
+    ck_assert(c->bar1 >= 0 && c->sockets.socket >= 0 && c->irq.msi[0] >= 0 && c->irq.msi[1] >= 0);
     ck_assert(c->irq.intx == -1 && c->plan.log > 0);
     unpack_free(u);
     world_fini(&w);
@@ -205,7 +206,7 @@ START_TEST(a_device_without_a_client)
     ck_assert_msg(carry(&w, NULL, u, reason) == 1, "%s", reason);
     ck_assert_uint_eq(w.n_messages, 5);
     ck_assert_uint_eq(unpack_fds(u), 1);
-    ck_assert_int_eq(unpack_content(u)->client, -1);
+    ck_assert_int_eq(unpack_content(u)->sockets.socket, -1);
     unpack_free(u);
     world_fini(&w);
 }
@@ -278,7 +279,7 @@ static void make_recording(struct world *w)
     struct unpack *u;
 
     world_init(w);
-    w->client.rest.nfds = 1; /* one that is lost could not be given again */
+    w->client.sockets.rest.nfds = 1; /* one that is lost could not be given again */
     ck_assert_int_eq(unpack_new(&u), 0);
     ck_assert_msg(carry(w, &w->client, u, reason) == 1, "%s", reason);
     unpack_free(u);

@@ -12,10 +12,10 @@
 #include "migrate/handover_wire.h"
 #include "unit/session_kit.h"
 
-static void snapshot(struct world *w, struct session_snapshot *out, struct stream_rest *rest)
+static void snapshot(struct world *w, struct session_snapshot *out, struct session_sockets *sockets)
 {
     session_freeze(w->session);
-    ck_assert_int_eq(session_snapshot(w->session, out, rest), 0);
+    ck_assert_int_eq(session_snapshot(w->session, out, sockets), 0);
 }
 
 /* What a snapshot says, all of it, as it is carried. */
@@ -59,7 +59,7 @@ static void leave_unread(struct world *w)
 {
     static const char version[] = "\0\0\1\0{\"capabilities\":{}}";
     const struct vfio_user_region_access access = { .region = 1, .count = 8 };
-    struct stream_rest rest;
+    struct session_sockets sockets;
     struct session_snapshot s;
 
     w->slow = true;
@@ -72,8 +72,8 @@ static void leave_unread(struct world *w)
         uv_run(&w->loop, UV_RUN_NOWAIT);
     w->slow = false;
     ck_assert(session_is_quiet(w->session));
-    snapshot(w, &s, &rest);
-    ck_assert_uint_ge(rest.len, 2 * (VFIO_USER_HEADER_SIZE + sizeof(access)));
+    snapshot(w, &s, &sockets);
+    ck_assert_uint_ge(sockets.rest.len, 2 * (VFIO_USER_HEADER_SIZE + sizeof(access)));
 }
 
 /* As if the session had received one message more, a map with an fd. */
@@ -103,24 +103,27 @@ static void move(struct world *w, bool more)
     struct session *from = w->session;
     struct session_snapshot said;
     struct session_snapshot heard;
-    struct stream_rest rest;
+    struct session_sockets sockets;
+    struct stream_rest *rest = &sockets.rest;
     struct session *to;
     uint8_t fields[2][HANDOVER_FIELDS_MAX];
     uint8_t room[2048];
     size_t len;
-    int fd;
 
-    snapshot(w, &said, &rest);
-    for (unsigned i = 0; i < rest.nfds; i++)
-        rest.fds[i].fd = fcntl(rest.fds[i].fd, F_DUPFD_CLOEXEC, 0);
+    snapshot(w, &said, &sockets);
+    for (unsigned i = 0; i < rest->nfds; i++)
+        rest->fds[i].fd = fcntl(rest->fds[i].fd, F_DUPFD_CLOEXEC, 0);
     if (more)
-        add_map(&rest, room, sizeof(room));
-    fd = fcntl(session_socket(from), F_DUPFD_CLOEXEC, 0);
-    ck_assert_int_eq(session_adopt(&w->loop, fd, w->dev, &host, &said, &rest, &to), 0);
+        add_map(rest, room, sizeof(room));
+    sockets.socket = fcntl(sockets.socket, F_DUPFD_CLOEXEC, 0);
+    if (sockets.twin >= 0)
+        sockets.twin = fcntl(sockets.twin, F_DUPFD_CLOEXEC, 0);
+    ck_assert_int_eq(session_adopt(&w->loop, w->dev, &host, &said, &sockets, &to), 0);
+    ck_assert(sockets.socket == -1 && sockets.twin == -1);
     session_leave(from, "it moves");
     ck_assert_ptr_null(w->session);
     w->session = to;
-    snapshot(w, &heard, &rest);
+    snapshot(w, &heard, &sockets);
     len = encode(&said, fields[0]);
     ck_assert_uint_eq(encode(&heard, fields[1]), len);
     ck_assert_mem_eq(fields[0], fields[1], len);
@@ -227,7 +230,7 @@ START_TEST(what_is_known_of_the_memory_moves)
 {
     bool shared = _i == 1;
     struct session_snapshot s;
-    struct stream_rest rest;
+    struct session_sockets sockets;
     struct stream_message m;
     struct world w;
 
@@ -250,12 +253,12 @@ START_TEST(what_is_known_of_the_memory_moves)
         ck_assert_int_eq(map(&w, 0), 0);
     }
     move(&w, false);
-    snapshot(&w, &s, &rest);
+    snapshot(&w, &s, &sockets);
     ck_assert_int_eq(s.shared_seen, shared);
     ck_assert_int_eq(s.by_message_said, !shared);
     session_thaw(w.session);
     ck_assert_int_eq(map(&w, 1), 0);
-    snapshot(&w, &s, &rest);
+    snapshot(&w, &s, &sockets);
     ck_assert_int_eq(s.by_message_said, !shared);
     session_thaw(w.session);
     disconnect_client(&w);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "twin.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "message.h"
+#include "session_private.h"
+
+static void on_twin(void *arg, int events)
+{
+    struct session *s = arg;
+
+    if ((events & UV_WRITABLE) != 0)
+        twin_flush(s);
+    if ((events & UV_READABLE) != 0)
+        twin_read(s);
+    session_settle(s);
+}
+
+static int make(struct session *s, int fd)
+{
+    struct session_twin *t = &s->twin;
+    int err = stream_new(fd, s->limits.max_data_xfer_size + MESSAGE_OVERHEAD, &t->stream);
+
+    if (err != 0)
+        return err;
+    err = watch_new(s->loop, fd, on_twin, s, &t->watch);
+    if (err != 0) {
+        stream_free(t->stream);
+        t->stream = NULL;
+        return err;
+    }
+    t->events = UV_READABLE;
+    t->state = TWIN_OPEN;
+    tap_init(&t->tap, t->stream, &s->info, s->host.connection);
+    t->tap.twin = true;
+    tap_set(&t->tap, s->tap.capture);
+    s->commands.stream = t->stream;
+    return 0;
+}
+
+int twin_open(struct session *s, int *theirs)
+{
+    int fds[2];
+    int err;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return -errno;
+    err = make(s, fds[0]);
+    if (err != 0)
+        close(fds[1]);
+    else
+        *theirs = fds[1];
+    return err;
+}
+
+int twin_adopt(struct session *s, int fd, struct stream_rest *rest)
+{
+    int err = make(s, fd);
+
+    return err == 0 ? stream_put_rest(s->twin.stream, rest) : err;
+}
+
+void twin_free(struct session *s)
+{
+    struct session_twin *t = &s->twin;
+
+    watch_free(t->watch);
+    stream_free(t->stream);
+    t->watch = NULL;
+    t->stream = NULL;
+}
+
+/* Without it our commands have no way: whoever waits for one hears that. */
+static void lose(struct session *s, const char *reason)
+{
+    log_limited(s->host.limit, LOG_LEVEL_WARNING, "session",
+                "pid %d: the twin socket is closed: %s: no more DMA and interrupts by message",
+                (int)s->info.pid, reason);
+    twin_free(s);
+    s->twin.state = TWIN_LOST;
+    server_commands_abandon(&s->commands);
+}
+
+/* There are no commands for us here: the reply says so. */
+static void refuse_command(struct session *s, const struct vfio_user_header *hdr)
+{
+    uint8_t *wire;
+
+    log_limited(&s->limit, LOG_LEVEL_WARNING, "session",
+                "%s, id %u, on the twin socket: refused: it is for the server's commands",
+                message_command_name(hdr->command), hdr->id);
+    if ((hdr->flags & VFIO_USER_NO_REPLY) != 0)
+        return;
+    wire = stream_reserve(s->twin.stream, VFIO_USER_HEADER_SIZE);
+    if (wire == NULL)
+        return;
+    message_encode_header(wire, hdr->id, hdr->command, VFIO_USER_HEADER_SIZE,
+                          VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR, EINVAL);
+    stream_commit(s->twin.stream, VFIO_USER_HEADER_SIZE, NULL, 0);
+}
+
+void twin_read(struct session *s)
+{
+    struct stream *stream = s->twin.stream;
+    struct stream_message m;
+    int n = stream != NULL ? stream_fill(stream) : 0;
+
+    s->in_turn = true;
+    while (n > 0 && (n = stream_next(stream, &m)) == 1) {
+        if ((m.hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
+            server_commands_reply(&s->commands, session_now_ms(), &m);
+        else
+            refuse_command(s, &m.hdr);
+        stream_message_fini(stream, &m);
+    }
+    if (n < 0)
+        lose(s, n == -EPROTO     ? "what came on it is no message"
+                : n == -ENOTCONN ? "by the client"
+                                 : strerror(-n));
+    s->in_turn = false;
+}
+
+void twin_flush(struct session *s)
+{
+    if (s->twin.stream != NULL)
+        stream_flush(s->twin.stream);
+}
+
+void twin_wait(struct session *s)
+{
+    struct session_twin *t = &s->twin;
+    size_t queued = t->stream != NULL ? stream_queued(t->stream) : 0;
+    int events = s->frozen || queued > session_max_queued(s) ? 0 : UV_READABLE;
+
+    if (t->stream == NULL)
+        return;
+    if (queued > 0 && !s->frozen)
+        events |= UV_WRITABLE;
+    if (events != t->events)
+        watch_set(t->watch, events);
+    t->events = events;
+}
