@@ -15,6 +15,7 @@
 #define REG_TIMER_SEC   0x00
 #define REG_TIMER_NSEC  0x08
 #define REG_IRQ_STATUS  0x10
+#define REG_IRQ_ENABLE  0x14
 #define REG_IRQ_COUNT   0x18
 #define REG_DMA_IOVA    0x20
 #define REG_DMA_OFFSET  0x28

@@ -183,3 +183,10 @@ tests_integration_test_doorbell_live_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_doorbell_live_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_doorbell_live_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_concurrency
+TESTS += tests/integration/test_concurrency
+tests_integration_test_concurrency_SOURCES = tests/integration/test_concurrency.c \
+	tests/integration/raw_peer.c tests/integration/raw_peer.h $(INTEGRATION_HARNESS)
+tests_integration_test_concurrency_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_concurrency_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_concurrency_LDADD = $(TEST_LIBS)

@@ -113,6 +113,19 @@ tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_server_commands tests/unit/test_twin
+TESTS += tests/unit/test_server_commands tests/unit/test_twin
+tests_unit_test_server_commands_SOURCES = tests/unit/test_server_commands.c \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_server_commands_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_server_commands_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_server_commands_LDADD = $(TEST_LIBS)
+tests_unit_test_twin_SOURCES = tests/unit/test_twin.c tests/unit/session_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_twin_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_twin_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_twin_LDADD = $(TEST_LIBS)
+
 # Methods on fakes, each reply checked against the interface's text.
 METHODS_KIT = \
 	tests/unit/interface_text.c tests/unit/interface_text.h \
