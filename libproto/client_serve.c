@@ -173,10 +173,8 @@ static int receive(struct client *c, int fd, int64_t deadline)
         return err;
     if (polls[1].revents != 0)
         return 1;
-    if (polls[2].revents != 0)
-        err = fill_twin(c);
-    if (err == 0 && polls[0].revents != 0)
-        err = stream_fill(c->stream);
+    /* One at a time: what came on the twin is served before the other one's end is seen. */
+    err = polls[2].revents != 0 ? fill_twin(c) : stream_fill(c->stream);
     return err < 0 ? err : 0;
 }
 

@@ -27,6 +27,8 @@ enum {
     WRONG_COMMAND = 1 << 1,
     WITH_FD = 1 << 2,
     BAD_SIZE = 1 << 3,
+    WITH_TWIN = 1 << 4, /* the client's end of a twin socket comes along */
+    ON_TWIN = 1 << 5,   /* this step is on the server's end */
 };
 
 struct step {
@@ -40,6 +42,7 @@ struct step {
         QUIET,      /* nothing may come for 50 ms */
         HANG,       /* do nothing until killed */
         HALF_REPLY, /* half a header, then close */
+        CLOSE_TWIN,
     } what;
     unsigned command;
     unsigned change;
@@ -54,12 +57,23 @@ struct server {
     struct client *client;
 };
 
+/* A twin socket: the client's end, and the server's as *twin. */
+static inline int server_make_twin(struct stream **twin)
+{
+    int fds[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 ||
+        stream_new(fds[0], 1u << 20, twin) != 0)
+        _exit(98);
+    return fds[1];
+}
+
 static inline bool server_send(struct stream *s, const struct step *step, uint16_t id,
-                               uint32_t flags)
+                               uint32_t flags, struct stream **twin)
 {
     uint32_t size = VFIO_USER_HEADER_SIZE + (uint32_t)step->len;
     uint8_t *out = stream_reserve(s, size);
-    int fd = eventfd(5, EFD_CLOEXEC);
+    int fd = (step->change & WITH_TWIN) != 0 ? server_make_twin(twin) : eventfd(5, EFD_CLOEXEC);
     int err;
 
     if ((step->change & BAD_SIZE) != 0) { /* not a thing that a stream would send */
@@ -69,7 +83,7 @@ static inline bool server_send(struct stream *s, const struct step *step, uint16
     message_encode_header(out, id, (uint16_t)step->command, size, flags | step->flags, step->error);
     if (step->len > 0)
         memcpy(out + VFIO_USER_HEADER_SIZE, step->payload, step->len);
-    err = stream_commit(s, size, &fd, (step->change & WITH_FD) != 0);
+    err = stream_commit(s, size, &fd, (step->change & (WITH_FD | WITH_TWIN)) != 0);
     close(fd);
     while (err == 0 && (err = stream_flush(s)) == -EAGAIN)
         err = usleep(1000);
@@ -101,8 +115,10 @@ static inline bool server_expect(struct stream *s, const struct step *step)
            (step->len == 0 || memcmp(m.payload, step->payload, step->len) == 0);
 }
 
-static inline bool server_step(struct stream *s, struct step *step, struct vfio_user_header *last)
+static inline bool server_step(struct stream *main, struct stream **twin, struct step *step,
+                               struct vfio_user_header *last)
 {
+    struct stream *s = (step->change & ON_TWIN) != 0 ? *twin : main;
     struct pollfd p = { .fd = stream_fd(s), .events = POLLIN };
     struct stream_message m = { .nfds = 0 };
 
@@ -118,15 +134,20 @@ static inline bool server_step(struct stream *s, struct step *step, struct vfio_
     case ERROR:
         step->command = last->command + ((step->change & WRONG_COMMAND) != 0);
         return server_send(s, step, (uint16_t)(last->id + ((step->change & WRONG_ID) != 0)),
-                           VFIO_USER_TYPE_REPLY | (step->what == ERROR ? VFIO_USER_ERROR : 0));
+                           VFIO_USER_TYPE_REPLY | (step->what == ERROR ? VFIO_USER_ERROR : 0),
+                           twin);
     case COMMAND:
-        return server_send(s, step, 777, VFIO_USER_TYPE_COMMAND);
+        return server_send(s, step, 777, VFIO_USER_TYPE_COMMAND, twin);
     case EXPECT:
         return server_expect(s, step);
     case QUIET:
         return poll(&p, 1, 50) == 0;
     case HALF_REPLY:
         return write(stream_fd(s), last, 8) == 8;
+    case CLOSE_TWIN:
+        stream_free(*twin);
+        *twin = NULL;
+        return true;
     default:
         for (;;)
             pause();
@@ -136,6 +157,7 @@ static inline bool server_step(struct stream *s, struct step *step, struct vfio_
 static inline void server_run(int fd, const struct step *steps)
 {
     struct vfio_user_header last = { 0 };
+    struct stream *twin = NULL;
     struct stream *s;
     int i = 0;
 
@@ -144,10 +166,11 @@ static inline void server_run(int fd, const struct step *steps)
     for (; steps[i].what != END; i++) {
         struct step step = steps[i];
 
-        if (!server_step(s, &step, &last))
+        if (!server_step(s, &twin, &step, &last))
             _exit(i + 1);
     }
     stream_free(s);
+    stream_free(twin);
     _exit(0);
 }
 

@@ -113,6 +113,13 @@ tests_unit_test_session_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_twin
+TESTS += tests/unit/test_client_twin
+tests_unit_test_client_twin_SOURCES = tests/unit/test_client_twin.c tests/unit/fake_server.h
+tests_unit_test_client_twin_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_client_twin_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_client_twin_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_server_commands tests/unit/test_twin
 TESTS += tests/unit/test_server_commands tests/unit/test_twin
 tests_unit_test_server_commands_SOURCES = tests/unit/test_server_commands.c \
