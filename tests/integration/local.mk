@@ -190,3 +190,12 @@ tests_integration_test_concurrency_SOURCES = tests/integration/test_concurrency.
 tests_integration_test_concurrency_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_concurrency_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_concurrency_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_handover_twin
+TESTS += tests/integration/test_handover_twin
+tests_integration_test_handover_twin_SOURCES = tests/integration/test_handover_twin.c \
+	tests/integration/control_kit.h tests/integration/raw_peer.c tests/integration/raw_peer.h \
+	$(HANDOVER_KIT)
+tests_integration_test_handover_twin_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_handover_twin_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_handover_twin_LDADD = $(TEST_LIBS)

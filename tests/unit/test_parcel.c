@@ -75,6 +75,12 @@ static void make_client(struct world *w)
     w->client.sockets.rest.fds[1] = (struct stream_rest_fd) { .owner = 0, .fd = -1 };
     w->client.sockets.rest.fds[2] = (struct stream_rest_fd) { .owner = 200, .fd = fake_eventfd() };
     w->client.sockets.socket = fake_eventfd();
+    s->twin = TWIN_OPEN;
+    s->client_fds = 3;
+    s->info.caps.vm_interrupt = true;
+    w->client.sockets.twin = fake_eventfd();
+    w->client.sockets.twin_rest.bytes = w->unread + 3;
+    w->client.sockets.twin_rest.len = 9;
 }
 
 static void world_init(struct world *w)
@@ -106,6 +112,7 @@ static void world_fini(struct world *w)
     close(w->client.sockets.rest.fds[0].fd);
     close(w->client.sockets.rest.fds[2].fd);
     close(w->client.sockets.socket);
+    close(w->client.sockets.twin);
     device_free(w->dev);
     description_fini(&w->d);
     fake_host_fini(&w->host);
@@ -181,6 +188,13 @@ START_TEST(what_is_packed_comes_out)
     ck_assert_uint_eq(c->session.info.requests, 99);
     ck_assert_uint_eq(c->session.limits.max_dma_maps, 1000);
     ck_assert_uint_eq(c->session.dma_next_id, 777);
+    ck_assert_uint_eq(c->session.limits.client_timeout_ms, w.d.limits.client_timeout_ms);
+    ck_assert_uint_eq(c->session.twin, TWIN_OPEN);
+    ck_assert_uint_eq(c->session.client_fds, 3);
+    ck_assert(c->session.info.caps.vm_interrupt && c->session.info.caps.twin_socket);
+    ck_assert(c->sockets.twin >= 0);
+    ck_assert_uint_eq(c->sockets.twin_rest.len, 9);
+    ck_assert_mem_eq(c->sockets.twin_rest.bytes, w.unread + 3, 9);
     ck_assert(c->session.shared_seen && !c->session.by_message_said);
     ck_assert_uint_eq(c->sockets.rest.len, sizeof(w.unread));
     ck_assert_mem_eq(c->sockets.rest.bytes, w.unread, sizeof(w.unread));
@@ -374,6 +388,8 @@ START_TEST(plans_that_cannot_be)
         { { .version = HANDOVER_VERSION, .client = 1, .ranges = 1, .files = 2 }, "files" },
         { { .version = HANDOVER_VERSION, .client = 1, .unread = UINT32_MAX }, "unread" },
         { { .version = HANDOVER_VERSION, .client = 1, .unread_fds = 255 }, "unread_fds" },
+        { { .version = HANDOVER_VERSION, .client = 1, .twin_unread = UINT32_MAX }, "twin_unread" },
+        { { .version = HANDOVER_VERSION, .twin_unread = 1 }, "client" },
         { { .version = HANDOVER_VERSION, .client = 1, .log = UINT32_MAX }, "log" },
         { { .version = HANDOVER_VERSION, .client = 1, .irq_fds = 70 }, "irq_fds" },
         { { .version = HANDOVER_VERSION, .client = 1, .doorbell = 2 }, NULL },
