@@ -72,6 +72,12 @@ void client_set_interrupt(struct client *c, client_interrupt fn, void *opaque)
     c->interrupt_opaque = opaque;
 }
 
+void client_count_fds(const struct client *c, uint64_t *sent, uint64_t *received)
+{
+    *sent = c->fds_sent;
+    *received = c->fds_received;
+}
+
 void client_set_timeout(struct client *c, int ms)
 {
     c->timeout_ms = ms;
@@ -92,6 +98,7 @@ int client_send(struct client *c, const struct client_call *call)
     if (call->data_len > 0)
         memcpy(out + VFIO_USER_HEADER_SIZE + call->fixed_len, call->data, call->data_len);
     err = stream_commit(c->stream, len, call->fds, call->nfds);
+    c->fds_sent += call->nfds;
     if (err == 0)
         err = client_flush(c->stream, peer_deadline(c->timeout_ms));
     return err != 0 ? err : id;

@@ -130,6 +130,17 @@ int client_dma_unmap(struct client *c, uint64_t address, uint64_t size, uint32_t
 int client_reset(struct client *c);
 
 /*
+ * GET_REGION_IO_FDS in two steps: client_io.c. At most max entries are written to entries, *n is
+ * how many. *nfds is how many fds there is room for, and then how many came; they are the caller's,
+ * and each entry's indexes are among them. -E2BIG when there are more than max entries.
+ */
+int client_get_region_io_fds(struct client *c, uint32_t index, struct vfio_user_io_fd *entries,
+                             unsigned max, unsigned *n, int *fds, unsigned *nfds);
+
+/* How many fds have been sent to the server so far, and have come from it, asked for or not. */
+void client_count_fds(const struct client *c, uint64_t *sent, uint64_t *received);
+
+/*
  * Migration: client_migration.c. flags: a feature's number, and with client_feature_probe the
  * VFIO_DEVICE_FEATURE_GET and _SET to ask for.
  */

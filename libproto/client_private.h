@@ -20,6 +20,8 @@ struct client {
     void *interrupt_opaque;
     int timeout_ms;
     uint16_t next_id;
+    uint64_t fds_sent;
+    uint64_t fds_received;
 };
 
 /* Sends what is queued on one of the sockets. */

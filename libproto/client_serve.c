@@ -137,6 +137,7 @@ static int serve_twin(struct client *c, int64_t deadline)
     while (c->twin != NULL && (n = stream_next(c->twin, &m)) == 1) {
         int err = -EPROTO;
 
+        c->fds_received += m.nfds;
         if ((m.hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND)
             err = serve_command(c, c->twin, &m, deadline);
         stream_message_fini(c->twin, &m);
@@ -189,6 +190,7 @@ int client_next_reply(struct client *c, struct stream_message *m, int fd, int64_
         if (err < 0)
             return err;
         if (err == 1) {
+            c->fds_received += m->nfds;
             if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
                 return 1;
             err = serve_command(c, c->stream, m, deadline);

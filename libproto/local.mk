@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libproto.a
 libproto_a_SOURCES = \
 	libproto/client.c libproto/client.h \
+	libproto/client_io.c \
 	libproto/client_migration.c libproto/client_private.h libproto/client_serve.c \
 	libproto/lspci.c libproto/lspci.h \
 	libproto/message.c libproto/message.h \

@@ -29,6 +29,7 @@ enum {
     BAD_SIZE = 1 << 3,
     WITH_TWIN = 1 << 4, /* the client's end of a twin socket comes along */
     ON_TWIN = 1 << 5,   /* this step is on the server's end */
+    WITH_TWO_FDS = 1 << 6,
 };
 
 struct step {
@@ -74,6 +75,9 @@ static inline bool server_send(struct stream *s, const struct step *step, uint16
     uint32_t size = VFIO_USER_HEADER_SIZE + (uint32_t)step->len;
     uint8_t *out = stream_reserve(s, size);
     int fd = (step->change & WITH_TWIN) != 0 ? server_make_twin(twin) : eventfd(5, EFD_CLOEXEC);
+    const int fds[] = { fd, fd };
+    unsigned nfds =
+        (step->change & WITH_TWO_FDS) != 0 ? 2 : (step->change & (WITH_FD | WITH_TWIN)) != 0;
     int err;
 
     if ((step->change & BAD_SIZE) != 0) { /* not a thing that a stream would send */
@@ -83,7 +87,7 @@ static inline bool server_send(struct stream *s, const struct step *step, uint16
     message_encode_header(out, id, (uint16_t)step->command, size, flags | step->flags, step->error);
     if (step->len > 0)
         memcpy(out + VFIO_USER_HEADER_SIZE, step->payload, step->len);
-    err = stream_commit(s, size, &fd, (step->change & (WITH_FD | WITH_TWIN)) != 0);
+    err = stream_commit(s, size, fds, nfds);
     close(fd);
     while (err == 0 && (err = stream_flush(s)) == -EAGAIN)
         err = usleep(1000);

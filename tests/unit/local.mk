@@ -262,6 +262,13 @@ tests_unit_test_client_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_client_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_client_io
+TESTS += tests/unit/test_client_io
+tests_unit_test_client_io_SOURCES = tests/unit/test_client_io.c tests/unit/fake_server.h
+tests_unit_test_client_io_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_client_io_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_client_io_LDADD = $(TEST_LIBS)
+
 tests_unit_test_varlink_SOURCES = tests/unit/test_varlink.c
 tests_unit_test_varlink_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_varlink_CFLAGS = $(TEST_CFLAGS)
