@@ -2,16 +2,21 @@
 noinst_PROGRAMS += vfu-client
 vfu_client_SOURCES = \
 	contrib/vfu-client/config_space.c \
+	contrib/vfu-client/doorbell.c contrib/vfu-client/doorbell.h \
 	contrib/vfu-client/feature.c contrib/vfu-client/feature.h \
 	contrib/vfu-client/guest.c contrib/vfu-client/guest.h \
 	contrib/vfu-client/interrupts.c \
 	contrib/vfu-client/main.c \
+	contrib/vfu-client/messages.c \
 	contrib/vfu-client/migration.c \
+	contrib/vfu-client/msix.c \
 	contrib/vfu-client/regions.c \
 	contrib/vfu-client/registers.h \
+	contrib/vfu-client/ringing.c \
 	contrib/vfu-client/scenario.c contrib/vfu-client/scenario.h \
 	contrib/vfu-client/server.c contrib/vfu-client/server.h \
 	contrib/vfu-client/setup.c \
+	contrib/vfu-client/speed.c contrib/vfu-client/speed.h \
 	contrib/vfu-client/steps.c contrib/vfu-client/steps.h \
 	contrib/vfu-client/transfers.c \
 	contrib/vfu-client/walk.c contrib/vfu-client/walk.h \
@@ -23,7 +28,9 @@ dist_examples_DATA = \
 	contrib/devices/large-bar1.json \
 	contrib/devices/libvfio-user-client.json \
 	contrib/devices/lspci.json \
-	contrib/devices/msi.json
+	contrib/devices/messages.json \
+	contrib/devices/msi.json \
+	contrib/devices/msix.json
 
 # For Wireshark; where its plugins are depends on its version, so the user copies it.
 wiresharkdir = $(docdir)/wireshark

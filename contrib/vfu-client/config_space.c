@@ -110,6 +110,8 @@ static unsigned walk_caps(struct walk *w)
             w->pm = (uint16_t)at;
         if (id == PCI_CAP_ID_MSI)
             w->msi = (uint16_t)at;
+        if (id == PCI_CAP_ID_MSIX)
+            w->msix = (uint16_t)at;
         at = header >> 8;
     }
     return n;
@@ -146,6 +148,8 @@ void step_capabilities(struct walk *w)
 
     walk_expect(w, "an MSI capability when there are MSI vectors",
                 w->irq_vectors[VFIO_PCI_MSI_IRQ_INDEX] > 0, w->msi != 0);
+    walk_expect(w, "an MSI-X capability when there are MSI-X vectors",
+                w->irq_vectors[VFIO_PCI_MSIX_IRQ_INDEX] > 0, w->msix != 0);
     walk_say(w, "%u capabilities, %u extended ones", n, n_ext);
 }
 

@@ -50,11 +50,11 @@ static int make_memory(struct guest *g)
     return 0;
 }
 
-static int make_part(struct guest *g, unsigned i)
+static int make_part(struct guest *g, unsigned i, bool shared)
 {
     const struct layout *layout = &layouts[i];
     uint8_t *at = g->memory + i * GUEST_PART_SIZE;
-    int fd = layout->file == NOT_SHARED ? -1 : g->files[layout->file];
+    int fd = layout->file == NOT_SHARED || !shared ? -1 : g->files[layout->file];
 
     if (fd >= 0 && mmap(at, GUEST_PART_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
                         (off_t)layout->offset) == MAP_FAILED)
@@ -68,7 +68,7 @@ static int make_part(struct guest *g, unsigned i)
     return 0;
 }
 
-int guest_new(struct guest **out)
+int guest_new(bool shared, struct guest **out)
 {
     struct guest *g = calloc(1, sizeof(*g));
     int err;
@@ -79,7 +79,7 @@ int guest_new(struct guest **out)
         g->files[i] = -1;
     err = make_memory(g);
     for (unsigned i = 0; err == 0 && i < GUEST_PARTS; i++)
-        err = make_part(g, i);
+        err = make_part(g, i, shared);
     if (err != 0) {
         guest_free(g);
         return err;

@@ -6,6 +6,7 @@
 #ifndef VFU_CLIENT_GUEST_H
 #define VFU_CLIENT_GUEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client.h"
@@ -33,8 +34,9 @@ struct guest_part {
 
 struct guest;
 
-/* Makes all parts, zeroed. 0 or -errno. */
-int guest_new(struct guest **out);
+/* Makes all parts, zeroed; without shared, the device reaches all of them by message only. 0 or
+ * -errno. */
+int guest_new(bool shared, struct guest **out);
 void guest_free(struct guest *g);
 
 /* A part, which stays the guest's. */

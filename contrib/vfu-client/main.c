@@ -7,15 +7,20 @@
 
 #include "config-build.h"
 #include "scenario.h"
+#include "speed.h"
 #include "steps.h"
 
 #define DEADLINE_MS  2000u
 #define DEADLINE_MAX 3600.0
 #define ROUNDS       8u
 #define ROUNDS_MAX   1000u
+#define RINGS        100000u
+#define RINGS_MAX    10000000u
 
 static const char usage[] =
-    "Usage: vfu-client --socket-path PATH [--quiet] [--server COMMAND [OPTION]...]\n"
+    "Usage: vfu-client --socket-path PATH [--quiet] [--no-fds | --twin-socket]\n"
+    "                  [--server COMMAND [OPTION]...]\n"
+    "       vfu-client --socket-path PATH [--quiet] --doorbell-speed [N]\n"
     "Talks to the vfio-user server at PATH as a virtual machine would: walks through every "
     "command\n"
     "and every function of the device, tells what it did and got, and stops at the first answer\n"
@@ -23,6 +28,10 @@ static const char usage[] =
     "\n"
     "With --server it then arms an interrupt, starts another server, migrates the device to it\n"
     "while a thread writes BAR1, and receives the interrupt from there.\n"
+    "\n"
+    "With --doorbell-speed it does neither: it rings the doorbell through its eventfd, as KVM "
+    "would,\n"
+    "and by message, and tells how fast each is. No ring may be lost.\n"
     "\n"
     "  --socket-path PATH   the server's vfio-user socket\n"
     "  --server COMMAND     the destination's command line, without its socket, PATH.destination:\n"
@@ -33,6 +42,9 @@ static const char usage[] =
     "  --late               has the deadline pass while neither server runs the device\n"
     "  --rounds N           rounds of PRE_COPY at most; default 8; 0: none\n"
     "  --drop-pre-copy      throws away what PRE_COPY gives, as some clients do\n"
+    "  --no-fds             passes no fd and takes none: BAR1, DMA and interrupts by message\n"
+    "  --twin-socket        has the server's commands come on a socket of their own\n"
+    "  --doorbell-speed [N] N rings in each way, at most 10000000; default 100000\n"
     "  --quiet              print only the last line, of --server the last two\n"
     "  --version            print the version, and exit\n"
     "  --help               print this, and exit\n"
@@ -47,6 +59,9 @@ enum option_code {
     OPT_LATE,
     OPT_ROUNDS,
     OPT_DROP,
+    OPT_NO_FDS,
+    OPT_TWIN,
+    OPT_SPEED,
     OPT_QUIET,
     OPT_VERSION,
     OPT_HELP
@@ -60,6 +75,9 @@ static const struct option long_options[] = {
     { "late", no_argument, NULL, OPT_LATE },
     { "rounds", required_argument, NULL, OPT_ROUNDS },
     { "drop-pre-copy", no_argument, NULL, OPT_DROP },
+    { "no-fds", no_argument, NULL, OPT_NO_FDS },
+    { "twin-socket", no_argument, NULL, OPT_TWIN },
+    { "doorbell-speed", optional_argument, NULL, OPT_SPEED },
     { "quiet", no_argument, NULL, OPT_QUIET },
     { "version", no_argument, NULL, OPT_VERSION },
     { "help", no_argument, NULL, OPT_HELP },
@@ -70,6 +88,7 @@ struct options {
     struct scenario_options scenario;
     bool start_source;
     bool scenario_only; /* an option that needs --server was given */
+    uint32_t rings;     /* of --doorbell-speed; 0: not given */
 };
 
 static int bad_usage(const char *text, const char *value)
@@ -89,14 +108,36 @@ static int parse_deadline(const char *text, unsigned *ms)
     return -1;
 }
 
-static int parse_rounds(const char *text, unsigned *rounds)
+/* Returns whether it is a whole number of at most most. */
+static bool parse_number(const char *text, unsigned long most, unsigned long *out)
 {
     char *end;
-    unsigned long n = strtoul(text, &end, 10);
 
-    if (end == text || *end != '\0' || strchr(text, '-') != NULL || n > ROUNDS_MAX)
+    *out = strtoul(text, &end, 10);
+    return end != text && *end == '\0' && strchr(text, '-') == NULL && *out <= most;
+}
+
+static int parse_rounds(const char *text, unsigned *rounds)
+{
+    unsigned long n;
+
+    if (!parse_number(text, ROUNDS_MAX, &n))
         return bad_usage("--rounds takes a number, 0 to 1000, not ", text);
     *rounds = (unsigned)n;
+    return -1;
+}
+
+/* N is the next word, if that is no option. */
+static int parse_speed(int argc, char **argv, struct options *o)
+{
+    const char *text = optarg;
+    unsigned long n = RINGS;
+
+    if (text == NULL && optind < argc && argv[optind][0] != '-')
+        text = argv[optind++];
+    if (text != NULL && (!parse_number(text, RINGS_MAX, &n) || n == 0))
+        return bad_usage("--doorbell-speed takes a number, 1 to 10000000, not ", text);
+    o->rings = (uint32_t)n;
     return -1;
 }
 
@@ -133,6 +174,13 @@ static int parse_option(int code, struct walk *w, struct options *o)
     case OPT_SERVER:
         o->scenario.command = optarg;
         return -1;
+    case OPT_NO_FDS:
+        w->no_fds = true;
+        w->messages = true;
+        return -1;
+    case OPT_TWIN:
+        w->twin = true;
+        return -1;
     case OPT_QUIET:
         w->quiet = true;
         return -1;
@@ -147,22 +195,34 @@ static int parse_option(int code, struct walk *w, struct options *o)
     }
 }
 
+/* What does not go together. */
+static int check_options(const struct walk *w, const struct options *o)
+{
+    if (w->socket_path == NULL)
+        return bad_usage("--socket-path is needed", "");
+    if (o->rings != 0 && (o->scenario_only || o->scenario.command != NULL))
+        return bad_usage("--doorbell-speed does not go with --server and its options", "");
+    if (o->rings != 0 && w->no_fds)
+        return bad_usage("--doorbell-speed takes an fd, which --no-fds forbids", "");
+    if (w->twin && w->no_fds)
+        return bad_usage("--twin-socket takes an fd, which --no-fds forbids", "");
+    if (o->scenario_only && o->scenario.command == NULL)
+        return bad_usage("--server is needed for that", "");
+    return -1;
+}
+
 static int parse(int argc, char **argv, struct walk *w, struct options *o)
 {
     int status = -1;
     int code;
 
     while (status < 0 && (code = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-        status = parse_option(code, w, o);
+        status = code == OPT_SPEED ? parse_speed(argc, argv, o) : parse_option(code, w, o);
     if (status >= 0)
         return status;
     if (optind < argc)
         return bad_usage("takes options only, not ", argv[optind]);
-    if (w->socket_path == NULL)
-        return bad_usage("--socket-path is needed", "");
-    if (o->scenario_only && o->scenario.command == NULL)
-        return bad_usage("--server is needed for that", "");
-    return -1;
+    return check_options(w, o);
 }
 
 /* Starts the source when it is to be, and connects as soon as it listens. */
@@ -181,24 +241,38 @@ static int start_source(struct walk *w, const struct options *o, struct server *
     return err;
 }
 
-int main(int argc, char **argv)
+/* The walk, and the scenario when it is wanted. Returns an exit status. */
+static int walk_all(struct walk *w, const struct options *o)
 {
-    struct walk walk = { .bar1_fd = -1, .intx = -1 };
-    struct options options = { .scenario = { .deadline_ms = DEADLINE_MS, .rounds = ROUNDS } };
     struct server source = { 0 };
-    int status = parse(argc, argv, &walk, &options);
+    int n = start_source(w, o, &source) == 0 ? steps_run(w) : -1;
     int more = 0;
-    int n;
 
-    if (status >= 0)
-        return status;
-    n = start_source(&walk, &options, &source) == 0 ? steps_run(&walk) : -1;
-    if (n >= 0 && options.scenario.command != NULL)
-        more = scenario_run(&walk, &source, &options.scenario);
-    walk_fini(&walk);
+    if (n >= 0 && o->scenario.command != NULL)
+        more = scenario_run(w, &source, &o->scenario);
+    walk_fini(w);
     server_fini(&source);
     if (n < 0 || more < 0)
         return EXIT_FAILURE;
     printf("vfu-client: %d steps, all as expected\n", n + more);
-    return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { .scenario = { .deadline_ms = DEADLINE_MS, .rounds = ROUNDS } };
+    struct walk walk;
+    int status;
+
+    walk_init(&walk);
+    status = parse(argc, argv, &walk, &options);
+    if (status >= 0)
+        return status;
+    if (options.rings == 0) {
+        status = walk_all(&walk, &options);
+    } else {
+        status = speed_run(&walk, options.rings) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        walk_fini(&walk);
+    }
+    return fflush(stdout) == 0 ? status : EXIT_FAILURE;
 }

@@ -6,19 +6,20 @@
 #ifndef VFU_CLIENT_REGISTERS_H
 #define VFU_CLIENT_REGISTERS_H
 
-#define REG_TIMER_SEC      0x000
-#define REG_TIMER_NSEC     0x008
-#define REG_IRQ_STATUS     0x010
-#define REG_IRQ_ENABLE     0x014
-#define REG_IRQ_COUNT      0x018
-#define REG_DMA_IOVA       0x020
-#define REG_DMA_OFFSET     0x028
-#define REG_DMA_LENGTH     0x030
-#define REG_DMA_CONTROL    0x034
-#define REG_CLOCK_NSEC     0x040
-#define REG_FIRED_NSEC     0x048
-#define REG_DOORBELL       0x800
-#define REG_DOORBELL_COUNT 0x804
+#define REG_TIMER_SEC        0x000
+#define REG_TIMER_NSEC       0x008
+#define REG_IRQ_STATUS       0x010
+#define REG_IRQ_ENABLE       0x014
+#define REG_IRQ_COUNT        0x018
+#define REG_DMA_IOVA         0x020
+#define REG_DMA_OFFSET       0x028
+#define REG_DMA_LENGTH       0x030
+#define REG_DMA_CONTROL      0x034
+#define REG_CLOCK_NSEC       0x040
+#define REG_FIRED_NSEC       0x048
+#define REG_DOORBELL         0x800
+#define REG_DOORBELL_COUNT   0x804
+#define REG_DOORBELL_TRAPPED 0x808
 
 /* IRQ_STATUS and IRQ_ENABLE. */
 #define IRQ_TIMER 0x1u

@@ -34,6 +34,7 @@ struct scenario {
     uint32_t data_size;
     int64_t deadline; /* CLOCK_REALTIME, ns */
     uint64_t irq_count;
+    uint32_t rings; /* of the doorbell */
     uint32_t checksum;
     uint64_t before; /* bytes read until the guest stopped, and after */
     uint64_t after;
@@ -96,6 +97,7 @@ static void step_arm(struct scenario *s)
     fill_bar1(w, s->data, s->data_size);
     walk_put32(w, REG_DOORBELL, DOORBELL);
     walk_put64(w, REG_DMA_IOVA, 0x123456789a);
+    s->rings = walk_get32(w, REG_DOORBELL_COUNT);
     s->irq_count = walk_get64(w, REG_IRQ_COUNT);
     s->deadline = walk_now() + s->options->deadline_ms * NS_PER_MS;
     walk_put64(w, REG_TIMER_NSEC, (uint64_t)s->deadline);
@@ -106,7 +108,6 @@ static void step_arm(struct scenario *s)
 static void connect_destination(struct scenario *s)
 {
     char *path = NULL;
-    struct client_memory memory = guest_memory(s->w->guest);
     int err = asprintf(&path, "%s.destination", s->w->socket_path) < 0 ? -ENOMEM : 0;
 
     if (err == 0)
@@ -119,7 +120,7 @@ static void connect_destination(struct scenario *s)
             walk_fail(s->w, path, "a server to listen there", "%s",
                       err == -ECHILD ? "its end" : strerror(-err));
         else
-            client_set_memory(s->to.client, &memory);
+            walk_attach(&s->to);
     }
     free(path);
 }
@@ -277,6 +278,7 @@ static void step_compare(struct scenario *s)
     walk_expect(to, "crc32 of BAR1", s->checksum, walk_bar1_checksum(to));
     writer_check(s->writer, to);
     walk_expect(to, "DOORBELL", DOORBELL, walk_get32(to, REG_DOORBELL));
+    walk_expect(to, "DOORBELL_COUNT", s->rings, walk_get32(to, REG_DOORBELL_COUNT));
     walk_expect(to, "DMA_IOVA", 0x123456789a, walk_get64(to, REG_DMA_IOVA));
     walk_expect(to, "Bus Master", PCI_COMMAND_MASTER,
                 walk_config_get16(to, PCI_COMMAND) & PCI_COMMAND_MASTER);
@@ -394,6 +396,8 @@ static int run_steps(struct scenario *s)
         w->name = steps[i].name;
         w->lines = 0;
         steps[i].run(s);
+        walk_expect_no_fds(w);
+        walk_expect_no_fds(&s->to);
         share_failure(s);
         fflush(stdout);
         if (walk_failed(w)) {
@@ -410,12 +414,14 @@ static int run_steps(struct scenario *s)
 
 int scenario_run(struct walk *w, struct server *source, const struct scenario_options *options)
 {
-    struct scenario s = { .options = options,
-                          .w = w,
-                          .source = source,
-                          .to = { .bar1_fd = -1, .intx = -1, .quiet = true } };
+    struct scenario s = { .options = options, .w = w, .source = source };
     int n = -1;
 
+    walk_init(&s.to);
+    s.to.quiet = true;
+    s.to.no_fds = w->no_fds;
+    s.to.twin = w->twin;
+    s.to.messages = w->no_fds;
     s.to.guest = w->guest;
     s.data_size = (uint32_t)w->server.max_data_xfer_size;
     s.data = malloc(s.data_size);

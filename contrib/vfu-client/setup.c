@@ -22,21 +22,47 @@ static const char *const irq_names[VFIO_PCI_NUM_IRQS] = { "INTx", "MSI", "MSI-X"
  * VERSION
  */
 
-static void our_caps(struct version_caps *ours)
+void setup_caps(const struct walk *w, struct version_caps *ours)
 {
     version_defaults(ours);
     ours->major = VFIO_USER_MAJOR;
     ours->minor = VFIO_USER_MINOR;
+    /* Not max_bitmap_size: who says all that QEMU says is served with its peculiarities. */
     ours->present = VERSION_MAX_MSG_FDS | VERSION_MAX_DATA_XFER_SIZE | VERSION_MAX_DMA_MAPS |
                     VERSION_PGSIZES | VERSION_WRITE_MULTIPLE | VERSION_MIGRATION |
-                    VERSION_MIGRATION_PGSIZE | VERSION_MIGRATION_MAX_BITMAP_SIZE;
+                    VERSION_MIGRATION_PGSIZE;
     ours->max_msg_fds = 16;
     ours->max_data_xfer_size = 1u << 20;
     ours->max_dma_maps = 65535;
     ours->pgsizes = 4096;
     ours->write_multiple = true;
     ours->migration_pgsize = 4096;
-    ours->migration_max_bitmap_size = 1u << 20;
+    if (w->no_fds)
+        ours->max_msg_fds = 0;
+    if (w->twin) {
+        ours->present |= VERSION_TWIN_SOCKET;
+        ours->twin_socket = true;
+    }
+    if (w->messages) {
+        ours->present |= VERSION_VM_INTERRUPT;
+        ours->vm_interrupt = true;
+    }
+}
+
+/* What was asked for, and without which the steps that rely on it make no sense. */
+static void expect_asked_for(struct walk *w)
+{
+    const struct version_caps *server = &w->server;
+
+    if (w->no_fds)
+        walk_expect(w, "max_msg_fds", 0, server->max_msg_fds);
+    else if (server->max_msg_fds < 1 || server->max_msg_fds > 16)
+        walk_fail(w, "max_msg_fds", "1 to 16", "%llu", (unsigned long long)server->max_msg_fds);
+    if (w->twin && !server->twin_socket)
+        walk_fail(w, "twin_socket", "to be supported", "that it is not");
+    if (w->no_fds && !server->vm_interrupt)
+        walk_fail(w, "vm_interrupt, without which no interrupt comes", "to be confirmed",
+                  "that it is not");
 }
 
 void step_version(struct walk *w)
@@ -44,11 +70,12 @@ void step_version(struct walk *w)
     struct version_caps ours;
     const struct version_caps *server = &w->server;
 
-    our_caps(&ours);
+    setup_caps(w, &ours);
     walk_expect_err(w, "VERSION", 0, client_negotiate(w->client, &ours, &w->server));
-    if (!walk_failed(w) && (server->max_msg_fds < 1 || server->max_msg_fds > ours.max_msg_fds))
-        walk_fail(w, "max_msg_fds", "1 to 16", "%llu", (unsigned long long)server->max_msg_fds);
-    if (!walk_failed(w) && server->max_data_xfer_size > ours.max_data_xfer_size)
+    if (walk_failed(w))
+        return;
+    expect_asked_for(w);
+    if (server->max_data_xfer_size > ours.max_data_xfer_size)
         walk_fail(w, "max_data_xfer_size", "at most 1048576", "%llu",
                   (unsigned long long)server->max_data_xfer_size);
     walk_say(w, "protocol %u.%u; at most %llu fds a message, %llu bytes a transfer,", server->major,
@@ -57,6 +84,10 @@ void step_version(struct walk *w)
     walk_say(w, "%llu DMA maps of pages of 0x%llx; WRITE_MULTI: %s, migration: %s",
              (unsigned long long)server->max_dma_maps, (unsigned long long)server->pgsizes,
              server->write_multiple ? "yes" : "no", walk_offers_migration(w) ? "yes" : "no");
+    if (w->twin)
+        walk_say(w, "the server's commands come on a socket of their own");
+    if (w->no_fds)
+        walk_say(w, "no fds: memory and interrupts by message");
 }
 
 /*
@@ -100,22 +131,20 @@ static void expect_enotsup(struct walk *w, const char *what, uint16_t command, c
 
 void step_not_offered(struct walk *w)
 {
-    const uint32_t io_fds[] = { 16, 0, VFIO_PCI_BAR0_REGION_INDEX, 0 }; /* argsz, flags, index */
     const struct vfio_device_feature feature = {
         .argsz = sizeof(feature) + sizeof(struct vfio_device_feature_migration),
         .flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION,
     };
     const struct vfio_user_mig_data mig = { .argsz = sizeof(mig), .size = 4096 };
 
-    expect_enotsup(w, "GET_REGION_IO_FDS", VFIO_USER_DEVICE_GET_REGION_IO_FDS, io_fds,
-                   sizeof(io_fds));
+    expect_enotsup(w, "VM_INTERRUPT", VFIO_USER_VM_INTERRUPT, NULL, 0);
     if (walk_offers_migration(w)) {
-        walk_say(w, "GET_REGION_IO_FDS: ENOTSUP");
+        walk_say(w, "VM_INTERRUPT from this side: ENOTSUP");
         return;
     }
     expect_enotsup(w, "DEVICE_FEATURE", VFIO_USER_DEVICE_FEATURE, &feature, sizeof(feature));
     expect_enotsup(w, "MIG_DATA_READ", VFIO_USER_MIG_DATA_READ, &mig, sizeof(mig));
-    walk_say(w, "GET_REGION_IO_FDS, DEVICE_FEATURE, MIG_DATA_READ: ENOTSUP");
+    walk_say(w, "VM_INTERRUPT from this side, DEVICE_FEATURE, MIG_DATA_READ: ENOTSUP");
 }
 
 void step_second_client(struct walk *w)
@@ -124,7 +153,7 @@ void step_second_client(struct walk *w)
     struct version_caps theirs;
     struct client *second;
 
-    our_caps(&ours);
+    setup_caps(w, &ours);
     walk_expect_err(w, "connecting a second time", 0, client_connect(w->socket_path, &second));
     if (walk_failed(w))
         return;
@@ -210,6 +239,9 @@ static void take_mapping(struct walk *w, const struct vfio_region_info *info, in
     bool mappable = (info->flags & VFIO_REGION_INFO_FLAG_MMAP) != 0;
 
     walk_expect(w, "an fd with a region that says MMAP, and only then", mappable, fd >= 0);
+    if (w->no_fds)
+        walk_expect(w, "flags MMAP and CAPS for a client that takes no fd", 0,
+                    info->flags & (VFIO_REGION_INFO_FLAG_MMAP | VFIO_REGION_INFO_FLAG_CAPS));
     if (!mappable)
         return;
     walk_expect(w, "index of the region that can be mapped", VFIO_PCI_BAR1_REGION_INDEX,
@@ -324,8 +356,10 @@ void step_irq_info(struct walk *w)
                                 irq_names[i], info.count);
     }
     walk_expect(w, "INTx vectors", 1, w->irq_vectors[VFIO_PCI_INTX_IRQ_INDEX]);
-    if (w->irq_vectors[VFIO_PCI_MSI_IRQ_INDEX] > WALK_MAX_VECTORS)
-        walk_fail(w, "MSI vectors", "32 at most", "%u", w->irq_vectors[VFIO_PCI_MSI_IRQ_INDEX]);
+    for (uint32_t i = VFIO_PCI_MSI_IRQ_INDEX; i <= VFIO_PCI_MSIX_IRQ_INDEX; i++) {
+        if (w->irq_vectors[i] > WALK_MAX_VECTORS)
+            walk_fail(w, irq_names[i], "32 vectors at most", "%u", w->irq_vectors[i]);
+    }
     if (!walk_failed(w))
         walk_expect_err(w, "GET_IRQ_INFO of index 5", -EINVAL,
                         client_get_irq_info(w->client, VFIO_PCI_NUM_IRQS, &info));

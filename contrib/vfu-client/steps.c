@@ -15,6 +15,7 @@ static const struct step {
     { "GET_REGION_INFO", step_regions },
     { "mapping", step_mmap },
     { "GET_IRQ_INFO", step_irq_info },
+    { "GET_REGION_IO_FDS", step_io_fds },
     { "DEVICE_RESET", step_reset },
     { "identity", step_identity },
     { "capabilities", step_capabilities },
@@ -29,11 +30,13 @@ static const struct step {
     { "INTx Disable", step_intx_disable },
     { "SET_IRQS, ERR, REQ", step_err_req },
     { "SET_IRQS, MSI", step_msi },
+    { "SET_IRQS, MSI-X", step_msix },
     { "BAR1, two ways", step_bar1_shared },
     { "BAR1, in one go", step_bar1_large },
     { "posted writes", step_posted },
     { "WRITE_MULTI", step_write_multi },
     { "pipelining", step_pipelining },
+    { "doorbell", step_doorbell },
     { "Bus Master off", step_bus_master },
     { "DMA, shared", step_dma_shared },
     { "DMA, by message", step_dma_message },
@@ -47,13 +50,13 @@ static const struct step {
     { "migration data", step_migration_data },
     { "not offered", step_not_offered },
     { "second client", step_second_client },
+    { "interrupt messages", step_interrupt_messages },
     { "leaving", step_leave },
 };
 
 static int connect_to_server(struct walk *w)
 {
-    struct client_memory memory;
-    int err = guest_new(&w->guest);
+    int err = guest_new(!w->no_fds, &w->guest);
 
     if (err != 0) {
         fprintf(stderr, "vfu-client: guest memory: %s\n", strerror(-err));
@@ -65,8 +68,7 @@ static int connect_to_server(struct walk *w)
         fprintf(stderr, "vfu-client: %s: %s\n", w->socket_path, strerror(-err));
         return err;
     }
-    memory = guest_memory(w->guest);
-    client_set_memory(w->client, &memory);
+    walk_attach(w);
     return 0;
 }
 
@@ -81,6 +83,7 @@ int steps_run(struct walk *w)
         w->name = steps[i].name;
         w->lines = 0;
         steps[i].run(w);
+        walk_expect_no_fds(w);
         fflush(stdout);
         if (walk_failed(w)) {
             fprintf(stderr, "vfu-client: step %u, %s: %s\n", w->step, w->name, w->failure);

@@ -12,7 +12,8 @@
  * number done, or -1. */
 int steps_run(struct walk *w);
 
-/* setup.c: what the server is and has. */
+/* setup.c: what the server is and has. The first is what this client offers in VERSION. */
+void setup_caps(const struct walk *w, struct version_caps *ours);
 void step_version(struct walk *w);
 void step_unknown_region(struct walk *w);
 void step_unknown_command(struct walk *w);
@@ -24,6 +25,10 @@ void step_reset(struct walk *w);
 void step_not_offered(struct walk *w);
 void step_second_client(struct walk *w);
 void step_leave(struct walk *w);
+
+/* doorbell.c: what eventfds serve, and the doorbell. */
+void step_io_fds(struct walk *w);
+void step_doorbell(struct walk *w);
 
 /* migration.c: features, states, data, and the dirty log; left out where that is not offered. */
 void step_feature(struct walk *w);
@@ -46,6 +51,12 @@ void step_unmask_eventfd(struct walk *w);
 void step_intx_disable(struct walk *w);
 void step_err_req(struct walk *w);
 void step_msi(struct walk *w);
+
+/* msix.c: the same with the table in a BAR. */
+void step_msix(struct walk *w);
+
+/* messages.c: interrupts by message, beside eventfds, with a connection of its own. */
+void step_interrupt_messages(struct walk *w);
 
 /* regions.c: ways to read and write BARs. */
 void step_registers(struct walk *w);

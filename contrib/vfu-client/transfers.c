@@ -127,7 +127,8 @@ void step_dma_shared(struct walk *w)
     both_ways(w, iova_in(w, GUEST_LOW));
     both_ways(w, iova_in(w, GUEST_SECOND));
     both_ways(w, iova_in(w, GUEST_HIGH));
-    walk_say(w, "%u bytes there and back in three shared parts, %llu messages", LENGTH,
+    walk_say(w, "%u bytes there and back in three %s, %llu messages", LENGTH,
+             w->no_fds ? "parts, none shared" : "shared parts",
              (unsigned long long)(guest_messages(w->guest) - messages));
 }
 
@@ -180,7 +181,8 @@ void step_dma_across(struct walk *w)
 {
     both_ways(w, guest_part(w->guest, GUEST_SECOND)->iova - LENGTH / 2);
     both_ways(w, guest_part(w->guest, GUEST_UNSHARED)->iova - LENGTH / 2);
-    walk_say(w, "over the border of two shared parts, and from shared to unshared");
+    walk_say(w, "over the border of two %s",
+             w->no_fds ? "parts, twice" : "shared parts, and from shared to unshared");
 }
 
 void step_dma_errors(struct walk *w)

@@ -32,6 +32,9 @@ struct walk_area {
 struct walk {
     const char *socket_path;
     bool quiet;
+    bool no_fds;   /* no fd is passed, and none may come: interrupts are messages */
+    bool twin;     /* a twin socket is offered */
+    bool messages; /* interrupts by message are offered */
     struct client *client;
     struct guest *guest;
     struct version_caps server; /* as negotiated */
@@ -39,13 +42,18 @@ struct walk {
     /* Told by the server. */
     uint64_t region_size[VFIO_PCI_NUM_REGIONS];
     uint32_t irq_vectors[VFIO_PCI_NUM_IRQS];
-    uint16_t pm;  /* offsets in configuration space, 0 without */
-    uint16_t msi; /* the same */
+    uint16_t pm; /* offsets in configuration space, 0 without */
+    uint16_t msi;
+    uint16_t msix;
     struct walk_area areas[WALK_MAX_AREAS];
     unsigned n_areas;
     int bar1_fd; /* -1 */
 
     int intx; /* the eventfd that is assigned, -1 */
+
+    /* Eventfds that messages of a vector signal, here and not at the server; -1: none. */
+    int routes[VFIO_PCI_NUM_IRQS][WALK_MAX_VECTORS];
+    uint64_t irq_messages; /* that have come */
 
     /* The step under way. */
     unsigned step;
@@ -54,13 +62,22 @@ struct walk {
     char failure[512]; /* the surprise, "" while there was none */
 };
 
+/* Nothing is open, and nothing known. */
+void walk_init(struct walk *w);
+
 /* Unmaps and closes all that the steps have opened. */
 void walk_fini(struct walk *w);
+
+/* Has w->client serve what the server asks: guest memory, interrupts. */
+void walk_attach(struct walk *w);
 
 bool walk_failed(const struct walk *w);
 
 /* Whether the server has confirmed migration. */
 bool walk_offers_migration(const struct walk *w);
+
+/* With no_fds: none may have been sent, and none have come. */
+void walk_expect_no_fds(struct walk *w);
 
 /* Prints a line of the step, indented; the step's number and name come before the first. */
 void walk_say(struct walk *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -107,31 +124,47 @@ void walk_command(struct walk *w, uint16_t set, uint16_t clear);
 /* Fills count bytes with a pattern that depends on seed and repeats nowhere near. */
 void walk_pattern(uint8_t *at, uint64_t count, uint32_t seed);
 
-/* A new eventfd for an interrupt, the caller's; -1 on failure. */
+/*
+ * A new eventfd for an interrupt, -1 on failure. It is the caller's, who closes it with
+ * walk_close_eventfd when it has been given to walk_assign or walk_route.
+ */
 int walk_eventfd(struct walk *w);
+void walk_close_eventfd(struct walk *w, int fd);
 
 /* SET_IRQS of one vector of an index, DATA_NONE or, with value not NULL, DATA_BOOL. */
 void walk_set_irq(struct walk *w, const char *what, uint32_t action, uint32_t index,
                   const uint8_t *value);
 
-/* Gives eventfds to count vectors from start on, in as many messages as the server needs. */
+/* From now on a message for one of these vectors signals its eventfd. */
+void walk_route(struct walk *w, uint32_t index, uint32_t start, uint32_t count, const int *fds);
+
+/*
+ * Gives eventfds to count vectors from start on, in as many messages as the server needs. With
+ * no_fds they are routes: what comes there, comes by message.
+ */
 void walk_assign(struct walk *w, const char *what, uint32_t index, uint32_t start, uint32_t count,
                  const int *fds);
 
-/* Takes all eventfds of an index away. */
+/* Takes all eventfds of an index away. Routes stay. */
 void walk_disable(struct walk *w, const char *what, uint32_t index);
 
 /* Makes sure that w->intx is assigned to INTx, and that no interrupt is pending. */
 void walk_ready_intx(struct walk *w);
 
-/* Waits until fd has been signalled, exactly once, and takes the signal; serves DMA meanwhile. */
+/*
+ * Waits until fd has been signalled, exactly once, and takes the signal; serves the server's
+ * messages meanwhile.
+ */
 void walk_expect_irq(struct walk *w, const char *what, int fd);
 
 /* The same with another patience. */
 void walk_expect_irq_within(struct walk *w, const char *what, int fd, int ms);
 
-/* fd must not have been signalled. */
+/* fd must not have been signalled, nor may a message be on its way that does. */
 void walk_expect_quiet(struct walk *w, const char *what, int fd);
+
+/* Takes a signal that may be there or not. */
+void walk_ignore_irq(struct walk *w, int fd);
 
 /* Arms the timer with a time in the past: it fires before this returns. */
 void walk_fire_timer(struct walk *w);

@@ -146,8 +146,10 @@ TESTS += tests/integration/test_completion.sh tests/integration/test_vfuctl.sh \
 	tests/integration/test_vfuctl_format.sh
 TESTS += tests/integration/test_cli.sh tests/integration/test_man.sh tests/integration/test_walk.sh
 
-TESTS += tests/integration/test_migrate_client.sh
-EXTRA_DIST += tests/integration/test_migrate_client.sh
+TESTS += tests/integration/test_doorbell_speed.sh tests/integration/test_migrate_client.sh \
+	tests/integration/test_no_fds.sh
+EXTRA_DIST += tests/integration/play.sh tests/integration/test_doorbell_speed.sh \
+	tests/integration/test_migrate_client.sh tests/integration/test_no_fds.sh
 
 TESTS += tests/integration/test_capture.sh tests/integration/test_dissector.sh tests/integration/test_lspci.sh
 EXTRA_DIST += tests/integration/test_capture.sh tests/integration/test_dissector.sh tests/integration/test_lspci.sh

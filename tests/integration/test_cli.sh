@@ -196,17 +196,17 @@ start_daemon --config "$dir/live.json"
 reload=("$VFUCTL" -S "$dir/control.sock")
 expect 0 '^nothing has changed$' 'reload of the same' "${reload[@]}" reload
 expect 0 '^\{"changed":\[\]\}$' 'reload as JSON' "${reload[@]}" --json reload
-timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" --doorbell-speed 1 > /dev/null
 description live '{ "log_level": "err" }'
 expect 0 '^changed: limits.max_dma_maps, log_level$' 'reload' "${reload[@]}" reload
-timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" --doorbell-speed 1 > /dev/null
 expect 0 '^1$' 'the log level holds' grep -c ' attached:' "$dir/log"
 description live '{ "log_level": "info", "dma_on_irq": true }'
 expect 1 'ReloadRefused reason=.*/live.json: dma_on_irq: changes only with a restart' \
     'reload refused' "${reload[@]}" reload
 description live '{ "log_level": "info" }'
 expect 0 '^changed: log_level$' 'reload after a refusal' "${reload[@]}" reload
-timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" > /dev/null
+timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" --doorbell-speed 1 > /dev/null
 expect 0 '^2$' 'the log level holds again' grep -c ' attached:' "$dir/log"
 stop_daemon 'reload'
 

@@ -5,47 +5,10 @@
 set -u
 
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/play.sh"
 
 client() {
     timeout 60 "$VFU_CLIENT" --socket-path "$dir/device.sock" "$@" > "$dir/out" 2>&1
-}
-
-migrated='^vfu-client: migrated: [0-9]+ bytes before the stop in [0-9]+ rounds, [0-9]+ after it, blackout [0-9.]+ ms$'
-
-# play NAME SOCKET SERVER [OPTION]...: both servers are started, and end with 0.
-play() {
-    local name=$1 socket=$2
-    shift 2
-    if timeout 60 "$VFU_CLIENT" --socket-path "$socket" --start-source --server "$@" \
-        > "$socket.out" 2>&1 && grep -qE "$migrated" "$socket.out" &&
-        grep -q 'as expected$' "$socket.out" &&
-        ! grep -qE 'Sanitizer|runtime error' "$socket.out" &&
-        [ ! -e "$socket" ] && [ ! -e "$socket.destination" ]; then
-        echo "ok: $name" > "$socket.result"
-    else
-        { echo "not ok: $name" && sed 's/^/    /' "$socket.out"; } > "$socket.result"
-    fi
-}
-
-# plays NAME SERVER [OPTION]...: a few at a time, since most of it is waiting for a deadline.
-plays() {
-    local name=$1
-    shift
-    started=$((started + 1))
-    play "$name" "$dir/$started.sock" "$@" &
-    [ $((started % 4)) -ne 0 ] || collect
-}
-
-# collect: what those that were started have to say.
-collect() {
-    local result
-    wait
-    for result in "$dir"/*.result; do
-        [ -e "$result" ] || continue
-        cat "$result"
-        if grep -q '^ok: ' "$result"; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
-        rm "$result"
-    done
 }
 
 # surprises NAME PATTERN OPTION...: exit status 1, and no server is left.
@@ -60,7 +23,6 @@ surprises() {
     fi
 }
 
-started=0
 server="'$VFIO_USERD' --log-level warning"
 echo '{ "bar1": { "size": "4M", "mmap": [["0", "1M"], ["2M", "64K"]] } }' > "$dir/rounds.json"
 
@@ -72,6 +34,7 @@ plays 'BAR1 of 4 MiB' "$server --config $dir/rounds.json"
 plays 'BAR1 of 4 MiB without PRE_COPY' "$server --config $dir/rounds.json" --rounds 0
 plays 'a deadline that passes on the way' "$server" --late
 plays 'PRE_COPY thrown away' "$server" --drop-pre-copy
+plays 'with a twin socket' "$server" --twin-socket
 plays 'the socket in the middle' "$server --socket-path {} --log-level debug" --quiet
 collect
 [ "$(grep -c '^vfu-client: ' "$dir/$started.sock.out")" -eq 2 ] && ok 'quiet: two lines' ||
