@@ -18,6 +18,7 @@
 #include "message.h"
 #include "migration.h"
 #include "reader.h"
+#include "rings.h"
 #include "stats.h"
 #include "table.h"
 #include "target.h"
@@ -335,6 +336,11 @@ static int bench_handover(struct bench *b)
     return handover_bench(b->program);
 }
 
+static int bench_rings(struct bench *b)
+{
+    return rings_bench(b->program, b->rounds);
+}
+
 /* A state is large: a few rounds take as long as all of the others do. */
 static int bench_migration(struct bench *b)
 {
@@ -437,6 +443,7 @@ static const struct {
     { "posted writes", bench_posted },
     { "WRITE_MULTI", bench_bundles },
     { "memory", memory_after },
+    { "the doorbell", bench_rings },
     { "a capture", bench_capture },
     { "migration", bench_migration },
     { "handovers", bench_handover },

@@ -11,10 +11,13 @@ tests_bench_bench_SOURCES = \
 	tests/bench/measure.c tests/bench/measure.h \
 	tests/bench/migration.c tests/bench/migration.h \
 	tests/bench/reader.c tests/bench/reader.h \
+	tests/bench/rings.c tests/bench/rings.h \
 	tests/bench/stats.c tests/bench/stats.h \
 	tests/bench/table.c tests/bench/table.h \
 	tests/bench/target.c tests/bench/target.h \
-	tests/bench/traffic.c tests/bench/traffic.h
+	tests/bench/traffic.c tests/bench/traffic.h \
+	contrib/vfu-client/doorbell.c contrib/vfu-client/doorbell.h contrib/vfu-client/registers.h
+tests_bench_bench_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/contrib/vfu-client
 tests_bench_bench_CFLAGS = $(AM_CFLAGS) $(JSON_CFLAGS)
 tests_bench_bench_LDADD = libproto.a $(JSON_LIBS) -lpthread
 CLEANFILES += tests/bench/bench$(EXEEXT)

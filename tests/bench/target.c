@@ -19,6 +19,8 @@
 #define STEP_MS 10
 #define STEPS   500
 
+#define MAX_MSG_FDS 16
+
 static void sleep_ms(long ms)
 {
     const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
@@ -150,7 +152,8 @@ int target_connect(const struct target *t, struct client **out)
     version_defaults(&ours);
     ours.minor = VFIO_USER_MINOR;
     ours.write_multiple = true;
-    ours.present |= VERSION_WRITE_MULTIPLE;
+    ours.max_msg_fds = MAX_MSG_FDS;
+    ours.present |= VERSION_WRITE_MULTIPLE | VERSION_MAX_MSG_FDS;
     err = client_negotiate(c, &ours, &theirs);
     if (err == 0 && !theirs.write_multiple)
         err = -EPROTO;
