@@ -5,7 +5,7 @@
 #
 #   root/    Debian 13 with QEMU from its backports, whose vfio-user-pci the tests need, and with
 #            systemd and the libraries of our programs
-#   kernel/  the guest's kernel and its uio modules, from this machine's own distribution
+#   kernel/  the guest's kernel and its uio and vfio modules, from this machine's own distribution
 #
 # Each is made under another name and renamed when complete. Its file "recipe" is the text of the
 # function that made it: with the function changed, it is made anew. Needs root and, when there is
@@ -45,7 +45,8 @@ make_kernel() {
     (cd "$kernel" && apt-get -q -o APT::Sandbox::User=root download "$package")
     dpkg -x "$kernel"/linux-image-*.deb "$kernel/unpacked"
     cp "$kernel"/unpacked/boot/vmlinuz-* "$kernel/vmlinuz"
-    for module in uio uio_pci_generic; do
+    for module in uio uio_pci_generic \
+        irqbypass vfio vfio_virqfd vfio_iommu_type1 vfio-pci-core vfio-pci; do
         found=$(find "$kernel/unpacked" -name "$module.ko*" -print -quit)
         case $found in
         *.ko) cp "$found" "$kernel/$module.ko" ;;

@@ -32,17 +32,24 @@ start_qemu() {
     qemu_pid=$started_pid
 }
 
-# start_guest NAME shared|unshared [--reboots] [vfut.ARGUMENT=VALUE...]: the arguments go to the
-# guest's test program. Memory that is not shared can be reached by the device through messages
-# only. With --reboots a reboot of the guest is one; else QEMU ends then.
+# start_guest NAME shared|unshared [--reboots] [--iommu] [vfut.ARGUMENT=VALUE...]: the arguments go
+# to the guest's test program. Memory that is not shared can be reached by the device through
+# messages only. With --reboots a reboot of the guest is one; else QEMU ends then. With --iommu
+# the machine has one, which the guest uses: what its VFIO needs.
 start_guest() {
-    local guest=$1 memory=$2 reboots=(-no-reboot) machine
+    local guest=$1 memory=$2 reboots=(-no-reboot) iommu=() words='' machine
     local device='{"driver":"vfio-user-pci","addr":"04.0",
         "socket":{"path":"'"$qemu_socket"'","type":"unix"}}'
 
     shift 2
     if [ "${1-}" = --reboots ]; then
         reboots=()
+        shift
+    fi
+    # It must know of maps before the device does (caching-mode), and stand before the device.
+    if [ "${1-}" = --iommu ]; then
+        iommu=(-device "intel-iommu,intremap=on,caching-mode=on")
+        words=intel_iommu=on
         shift
     fi
     case $memory in
@@ -61,7 +68,8 @@ start_guest() {
         -nodefaults -display none -net none \
         -serial "file:/mnt/$guest.log" -serial "file:/mnt/$guest-dmesg.log" \
         -kernel /srv/vmlinuz -initrd /mnt/initramfs \
-        -append "console=ttyS0 panic=-1 quiet no_timer_check $*" -device "$device" \
+        -append "console=ttyS0 panic=-1 quiet no_timer_check $words $*" \
+        "${iommu[@]}" -device "$device" \
         >"$work/$guest-qemu.log" 2>&1
 }
 

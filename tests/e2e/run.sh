@@ -60,7 +60,7 @@ run_test() {
 tests=("$@")
 [ $# -gt 0 ] || tests=(
     guest-basic.test guest-unshared.test guest-reboot.test guest-described.test
-    guest-capture.test guest-handover.test
+    guest-msix.test guest-capture.test guest-handover.test
     service-start.test service-config.test service-life.test service-sandbox.test
     service-journal.test service-guest.test service-handover.test service-varlink.test
 )

@@ -116,6 +116,15 @@ bool check_lspci_power(struct guest *guest, struct report *report)
     return check_line(guest, report, "Status: D0", "NoSoftRst+", NULL);
 }
 
+/* The table and the pending bits are in BAR2, which has nothing else. */
+bool check_lspci_msix(struct guest *guest, struct report *report)
+{
+    return check_line(guest, report, "MSI-X:", "Enable- Count=3", "Masked-") &&
+           check_line(guest, report, "Vector table: BAR=2", "offset=00000000", NULL) &&
+           check_line(guest, report, "PBA: BAR=2", "offset=00000800", NULL) &&
+           check_line(guest, report, "Region 2: Memory at", "[size=4K]", NULL);
+}
+
 /*
  * The device answers reads in D3hot with all ones. QEMU 10 and later does not even ask: it takes
  * the BARs out of the guest's memory, and what is nowhere reads as 0 there. Neither is a register's

@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "report.h"
+#include "vfio.h"
 
 /* What the kernel command line says about the device in the machine. */
 struct expected {
@@ -23,6 +24,7 @@ struct expected {
 
 struct guest {
     struct device device;
+    struct vfio vfio; /* in the scenario "msix" only */
     struct expected expected;
     const char *address; /* of the function, "0000:00:04.0" */
     char lspci[16384];   /* what lspci printed, "" before the first use */
@@ -36,6 +38,7 @@ check_run check_lspci_identity;
 check_run check_lspci_subsystem;
 check_run check_lspci_bars;
 check_run check_lspci_power;
+check_run check_lspci_msix;
 check_run check_power_reads;
 check_run check_power_writes;
 check_run check_power_registers;
@@ -74,6 +77,17 @@ check_run check_dma_outside_bar1;
 /* check_handover.c: the device moves to another process meanwhile */
 check_run check_handover_loop;
 check_run check_handover_mapped;
+
+/*
+ * check_msix.c: MSI-X, with vfio-pci as the driver. Nothing is on when one begins, and when it ends
+ * well.
+ */
+check_run check_msix_timer_ten;
+check_run check_msix_host_interrupt;
+check_run check_msix_dma;
+check_run check_msix_pending;
+check_run check_msix_masked;
+check_run check_msix_intx;
 
 /* check_reboot.c: what a reset keeps and what it must not */
 check_run check_boot_first;

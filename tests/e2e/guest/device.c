@@ -86,7 +86,8 @@ void device_memory_write(struct device *device, size_t offset, unsigned width, u
 int device_config_read(const struct device *device, unsigned offset, uint16_t *value)
 {
     uint16_t got;
-    ssize_t length = pread(device->config_fd, &got, sizeof(got), offset);
+    ssize_t length =
+        pread(device->config_fd, &got, sizeof(got), device->config_base + (off_t)offset);
 
     if (length != sizeof(got)) {
         return length < 0 ? -errno : -EIO;
@@ -97,7 +98,8 @@ int device_config_read(const struct device *device, unsigned offset, uint16_t *v
 
 int device_config_write(struct device *device, unsigned offset, uint16_t value)
 {
-    ssize_t length = pwrite(device->config_fd, &value, sizeof(value), offset);
+    ssize_t length =
+        pwrite(device->config_fd, &value, sizeof(value), device->config_base + (off_t)offset);
 
     if (length != sizeof(value)) {
         return length < 0 ? -errno : -EIO;

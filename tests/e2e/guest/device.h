@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum device_register {
     DEVICE_TIMER_SEC = 0x000,
@@ -46,7 +47,8 @@ enum device_register {
 struct device {
     char folder[64];
     int config_fd;
-    int uio_fd;
+    off_t config_base;  /* where configuration space begins in config_fd */
+    int uio_fd;         /* -1: another driver than uio_pci_generic */
     uint32_t uio_count; /* interrupts as of the last device_wait_interrupt() or device_settle() */
     volatile uint8_t *bar0;
     volatile uint8_t *bar1;

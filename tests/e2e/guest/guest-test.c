@@ -104,6 +104,19 @@ static const struct check handover[] = {
     { NULL, NULL, false },
 };
 
+/* With vfio-pci; device_settle() is for uio_pci_generic. INTx before and after MSI-X. */
+static const struct check msix[] = {
+    { "lspci-msix", check_lspci_msix, true },
+    { "intx-before", check_msix_intx, true },
+    { "msix-timer-ten", check_msix_timer_ten, true },
+    { "msix-host-interrupt", check_msix_host_interrupt, true },
+    { "msix-dma", check_msix_dma, true },
+    { "msix-pending", check_msix_pending, true },
+    { "msix-masked", check_msix_masked, true },
+    { "intx-after", check_msix_intx, true },
+    { NULL, NULL, false },
+};
+
 static const struct check boot_one[] = {
     { "first-timer-ten", check_timer_ten, false },
     { "first-mark", check_boot_first, false },
@@ -134,6 +147,9 @@ static const struct check *choose(const char *scenario, const struct device *dev
     }
     if (strcmp(scenario, "handover") == 0) {
         return handover;
+    }
+    if (strcmp(scenario, "msix") == 0) {
+        return msix;
     }
     if (strcmp(scenario, "reboot") == 0) {
         return boot_is_marked(device) ? boot_two : boot_one;
@@ -200,8 +216,27 @@ static int run_scenario(struct guest *guest, const char *scenario)
     return guest->reboot ? 3 : 0;
 }
 
+/* With the driver that the scenario needs. */
+static int open_device(struct guest *guest, const char *scenario, const char **step)
+{
+    if (strcmp(scenario, "msix") == 0) {
+        return vfio_open(&guest->vfio, &guest->device, guest->address, step);
+    }
+    return device_open(&guest->device, guest->address, step);
+}
+
+static void close_device(struct guest *guest, const char *scenario)
+{
+    if (strcmp(scenario, "msix") == 0) {
+        vfio_close(&guest->vfio);
+    } else {
+        device_close(&guest->device);
+    }
+}
+
 int main(int argc, char **argv)
 {
+    const char *scenario = argument(argc, argv, "scenario", "basic");
     static struct guest guest; /* for its size */
     const char *step;
     int status;
@@ -213,12 +248,12 @@ int main(int argc, char **argv)
     guest.expected.subsystem = argument(argc, argv, "subsystem", "cafe:babe");
     guest.expected.class = argument(argc, argv, "class", "0880");
     guest.expected.bar1 = argument(argc, argv, "bar1", "16K");
-    rc = device_open(&guest.device, guest.address, &step);
+    rc = open_device(&guest, scenario, &step);
     if (rc < 0) {
         printf("not ok start: expected %s to work got: %s\n", step, strerror(-rc));
         return 2;
     }
-    status = run_scenario(&guest, argument(argc, argv, "scenario", "basic"));
-    device_close(&guest.device);
+    status = run_scenario(&guest, scenario);
+    close_device(&guest, scenario);
     return status;
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
-# make-initramfs.sh KERNEL_DIR OUTPUT: packs the guest: busybox, lspci with its libraries, the two
-# kernel modules, init and the test program, which is compiled here. Flags of the build under test
+# make-initramfs.sh KERNEL_DIR OUTPUT: packs the guest: busybox, lspci with its libraries, the
+# kernel's modules, init and the test program, which is compiled here. Flags of the build under test
 # (sanitizers, say) are of no use in the guest, so none are taken over.
 set -euo pipefail
 
