@@ -21,8 +21,9 @@ local COMMANDS = {
     [8] = "DEVICE_SET_IRQS", [9] = "REGION_READ", [10] = "REGION_WRITE", [11] = "DMA_READ",
     [12] = "DMA_WRITE", [13] = "DEVICE_RESET", [15] = "REGION_WRITE_MULTI",
     [16] = "DEVICE_FEATURE", [17] = "MIG_DATA_READ", [18] = "MIG_DATA_WRITE",
+    [0x4000] = "VM_INTERRUPT", -- not in the specification: vfio-userd's extension
 }
-local SENT_BY_SERVER = { [11] = true, [12] = true }
+local SENT_BY_SERVER = { [11] = true, [12] = true, [0x4000] = true }
 
 local TYPES = { [0] = "Command", [1] = "Reply" }
 local DIRECTIONS = { [0] = "unknown", [1] = "client to server", [2] = "server to client" }
@@ -42,7 +43,7 @@ local STATES = {
     [5] = "RUNNING_P2P", [6] = "PRE_COPY", [7] = "PRE_COPY_P2P",
 }
 local REGION_CAPS = { [1] = "SPARSE_MMAP", [2] = "TYPE", [3] = "MSIX_MAPPABLE" }
-local IO_FD_TYPES = { [0] = "IOEVENTFD", [1] = "IOREGIONFD" }
+local IO_FD_TYPES = { [0] = "IOEVENTFD", [1] = "IOREGIONFD", [2] = "IOEVENTFD_SHADOW" }
 local ERRNOS = {
     [0] = "none",
     [1] = "EPERM", [2] = "ENOENT", [3] = "ESRCH", [4] = "EINTR", [5] = "EIO", [6] = "ENXIO",
@@ -102,6 +103,7 @@ field("version.pgsizes", "uint64", "pgsizes", base.HEX)
 field("version.write_multiple", "bool", "write_multiple")
 field("version.twin_socket", "bool", "twin_socket.supported")
 field("version.twin_socket_fd", "uint64", "twin_socket.fd_index", base.DEC)
+field("version.vm_interrupt", "bool", "vm_interrupt")
 field("version.migration.pgsize", "uint64", "migration.pgsize", base.DEC)
 field("version.migration.max_bitmap_size", "uint64", "migration.max_bitmap_size", base.DEC)
 
@@ -143,6 +145,8 @@ field("io_fds.pio", "bool", "PIO", 32, nil, 0x2)
 field("io_fds.ccw", "bool", "Virtio CCW notify", 32, nil, 0x8)
 field("io_fds.region_pio", "bool", "PIO", 32, nil, 0x1)
 field("io_fds.posted", "bool", "Posted writes", 32, nil, 0x2)
+field("io_fds.shadow_fd_index", "uint32", "fd index of the shadow memory", base.DEC)
+field("io_fds.shadow_offset", "uint64", "Offset in the shadow memory", base.HEX)
 field("io_fds.match", "uint64", "Datamatch", base.HEX)
 field("io_fds.user_data", "uint64", "User data", base.HEX)
 
@@ -161,6 +165,8 @@ field("set_irqs.unmask", "bool", "Action: unmask", 32, nil, 0x10)
 field("set_irqs.trigger", "bool", "Action: trigger", 32, nil, 0x20)
 field("set_irqs.start", "uint32", "Start", base.DEC)
 field("set_irqs.bools", "bytes", "Booleans")
+
+field("vm_interrupt.subindex", "uint32", "Subindex", base.DEC)
 
 field("feature.flags", "uint32", "Flags", base.HEX)
 field("feature.index", "uint32", "Feature", base.DEC, FEATURES, 0xffff)
@@ -364,9 +370,11 @@ local function version_capabilities(c, json, range)
             tree:add(f["version." .. key], range, UInt64(value)):set_generated()
         end
     end
-    local multiple = json:match('"write_multiple"%s*:%s*(%a+)')
-    if multiple ~= nil then
-        tree:add(f["version.write_multiple"], range, multiple == "true"):set_generated()
+    for _, key in ipairs({ "write_multiple", "vm_interrupt" }) do
+        local value = json:match('"' .. key .. '"%s*:%s*(%a+)')
+        if value ~= nil then
+            tree:add(f["version." .. key], range, value == "true"):set_generated()
+        end
     end
     if twin ~= nil then
         local index = twin:match('"fd_index"%s*:%s*(%d+)')
@@ -505,27 +513,34 @@ end
 local IOEVENTFD_BITS = { "io_fds.datamatch", "io_fds.pio", "io_fds.ccw" }
 local IOREGIONFD_BITS = { "io_fds.region_pio", "io_fds.posted" }
 
-local function sub_region(c)
-    local range = c:take(40)
+-- The specification has 40 bytes; servers and clients that know shadow memory send 48, with where in
+-- it the value is.
+local function sub_region(c, size)
+    local range = c:take(size)
     if range == nil then
         return
     end
     local outer = c.tree
-    c.at = c.at - 40
+    c.at = c.at - size
     c.tree = outer:add(proto, range, "Sub-region")
     c:number("offset", 8)
     c:number("length", 8)
     c:number("io_fds.fd_index", 4)
     local kind = c:number("io_fds.type", 4)
     c:bits("io_fds.sub_flags", 4, kind == 1 and IOREGIONFD_BITS or IOEVENTFD_BITS)
-    c:take(4)
+    if kind == 2 and size == 48 then
+        c:number("io_fds.shadow_fd_index", 4)
+        c:number("io_fds.shadow_offset", 8)
+    else
+        c:take(size - 36)
+    end
     c:number(kind == 1 and "io_fds.user_data" or "io_fds.match", 8)
     c.tree:append_text(": " .. name_of(IO_FD_TYPES, kind))
     c.tree = outer
 end
 
 local function region_io_fds(c, reply, info)
-    c:number("argsz", 4)
+    local argsz = c:number("argsz", 4)
     c:number("io_fds.flags", 4)
     local region = c:number("region", 4)
     local range = c:take(4)
@@ -536,11 +551,16 @@ local function region_io_fds(c, reply, info)
     say(info, "%s", name_of(REGIONS, region))
     if reply then
         say(info, "%d sub-regions", count)
+        -- The head alone says how large the answer would be.
+        if count > 0 and not c.cut and c:left() == 0 then
+            say(info, "needs %s bytes", tostring(argsz))
+        end
+        local size = c:left() == count * 40 and 40 or 48
         for _ = 1, count do
             if c:done() then
                 break
             end
-            sub_region(c)
+            sub_region(c, size)
         end
     end
 end
@@ -595,6 +615,15 @@ local function set_irqs(c, reply, info)
     if flags % 4 >= 2 then
         c:bytes("set_irqs.bools", count)
     end
+end
+
+local function vm_interrupt(c, reply, info)
+    if reply then
+        return
+    end
+    local irq = c:number("irq", 4)
+    local subindex = c:number("vm_interrupt.subindex", 4)
+    say(info, "%s %s", name_of(IRQS, irq), tostring(subindex or "?"))
 end
 
 local function region_access(has_data)
@@ -764,7 +793,7 @@ local PAYLOADS = {
     [6] = region_io_fds, [7] = irq_info, [8] = set_irqs, [9] = region_access("reply"),
     [10] = region_access("request"), [11] = dma_access("reply"), [12] = dma_access("request"),
     [13] = function() end, [15] = write_multi, [16] = feature, [17] = mig_data("reply"),
-    [18] = mig_data("request"),
+    [18] = mig_data("request"), [0x4000] = vm_interrupt,
 }
 
 -- Requests and replies

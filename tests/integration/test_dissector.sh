@@ -125,7 +125,26 @@ GET=$((1 << 16)) SET=$((1 << 17)) PROBE=$((1 << 18))
     # 35: more data than there is
     message I 49 10 0 0 "$(u64 0)$(u32 1 100)0102"
     # 36: VERSION
-    message I 50 1 0 0 "$(u16 0 1)$(printf '{"capabilities":{"max_msg_fds":3,"twin_socket":{"supported":true,"fd_index":1},"migration":{"pgsize":4096}}}' | od -An -v -tx1 | tr -d ' \n')00"
+    message I 50 1 0 0 "$(u16 0 1)$(printf '{"capabilities":{"max_msg_fds":3,"vm_interrupt":true,"twin_socket":{"supported":true,"fd_index":1},"migration":{"pgsize":4096}}}' | od -An -v -tx1 | tr -d ' \n')00"
+    # 37 to 40: I/O fds with shadow memory, asked for with too little room first
+    message I 60 6 0 0 "$(u32 16 0 0 0)"
+    message O 60 6 1 0 "$(u32 64 0 0 1)"
+    message I 61 6 0 0 "$(u32 64 0 0 0)"
+    message O 61 6 1 0 "$(u32 64 0 0 1)$(u64 0x800 4)$(u32 0 2 0 1)$(u64 0x40 0)"
+    # 41, 42: none; 43: the wide shape without shadow memory
+    message I 62 6 0 0 "$(u32 16 0 7 0)"
+    message O 62 6 1 0 "$(u32 16 0 7 0)"
+    message O 63 6 1 0 "$(u32 64 0 0 1)$(u64 0x800 4)$(u32 0 0 1 0)$(u64 0 0x55)"
+    # 44, 45: an interrupt by message, with the id of a request of the client; 46, 47: others
+    message I 64 9 0 0 "$(u64 0)$(u32 0 4)"
+    message O 64 16384 0 0 "$(u32 0 0)"
+    message I 64 16384 1 0
+    message O 65 16384 0 0 "$(u32 2 1)"
+    message I 65 16384 33 22
+    # 49, 50: too short, too long; 51: not all entries
+    message O 66 16384 0 0 "$(u32 2)"
+    message O 67 16384 0 0 "$(u32 2 1 0)"
+    message O 68 6 1 0 "$(u32 112 0 0 2)$(u64 0x800 4)$(u32 0 2 0 1)$(u64 0x40 0)$(u64 0x900)"
 } | make messages
 
 shows 'no error in the script' '' -Y '_ws.lua.error'
@@ -166,6 +185,21 @@ REGION_WRITE_MULTI, id 47: 18446744073709551615 writes
 DEVICE_GET_REGION_INFO reply, id 48: BAR1, size 0x1000
 REGION_WRITE, id 49: BAR1 0x0, 100 bytes
 VERSION, id 50: 0.1
+DEVICE_GET_REGION_IO_FDS, id 60: BAR0
+DEVICE_GET_REGION_IO_FDS reply, id 60: BAR0, 1 sub-regions, needs 64 bytes
+DEVICE_GET_REGION_IO_FDS, id 61: BAR0
+DEVICE_GET_REGION_IO_FDS reply, id 61: BAR0, 1 sub-regions
+DEVICE_GET_REGION_IO_FDS, id 62: config
+DEVICE_GET_REGION_IO_FDS reply, id 62: config, 0 sub-regions
+DEVICE_GET_REGION_IO_FDS reply, id 63: BAR0, 1 sub-regions
+REGION_READ, id 64: BAR0 0x0, 4 bytes
+VM_INTERRUPT, id 64: INTx 0
+VM_INTERRUPT reply, id 64
+VM_INTERRUPT, id 65: MSI-X 1
+VM_INTERRUPT reply, id 65, EINVAL
+VM_INTERRUPT, id 66: MSI-X ?
+VM_INTERRUPT, id 67: MSI-X 1
+DEVICE_GET_REGION_IO_FDS reply, id 68: BAR0, 2 sub-regions
 END
 )" -T fields -e _ws.col.Info
 fields 'MIGRATION' 2 '0x0000000000000005|1|0|1' migration.flags migration.stop_copy \
@@ -178,18 +212,25 @@ fields 'DMA_LOGGING_REPORT' 6 '0300000000000000' logging.bitmap
 fields 'MIG_DATA_READ' 10 '01020304|9' data request_in
 fields 'GET_REGION_IO_FDS' 13 '0,1|0,1|0x0000000000000077|0x0000000000000099|1|1' \
     io_fds.fd_index io_fds.type io_fds.match io_fds.user_data io_fds.datamatch io_fds.posted
+fields 'shadow memory' 40 '39|0x0000000000000800|0x0000000000000004|0|2|1|0x0000000000000040' \
+    request_in offset length io_fds.fd_index io_fds.type io_fds.shadow_fd_index \
+    io_fds.shadow_offset
+fields 'an entry of 48 bytes without' 43 '0|1||0x0000000000000055' io_fds.type io_fds.datamatch \
+    io_fds.shadow_fd_index io_fds.match
+fields 'VM_INTERRUPT' 47 '2|1' irq vm_interrupt.subindex
+fields 'and its reply' 46 '45|1' request_in direction
 fields 'ids are of a direction: the client asks' 16 '14|0x0000000012345678' request_in value
 fields 'and the server' 17 '15|aabbccdd' request_in data
 fields 'the same id twice: the first' 22 '20' request_in
 fields 'and the second, which failed' 23 '21|22' request_in error
-fields 'VERSION' 36 '3|1|1|4096' version.max_msg_fds version.twin_socket version.twin_socket_fd \
-    version.migration.pgsize
-shows 'what is malformed' "$(printf '%s\n' 26 27 29 30 33 34 35)" -Y vfio_user.malformed \
+fields 'VERSION' 36 '3|1|1|1|4096' version.max_msg_fds version.vm_interrupt version.twin_socket \
+    version.twin_socket_fd version.migration.pgsize
+shows 'what is malformed' "$(printf '%s\n' 26 27 29 30 33 34 35 49 51)" -Y vfio_user.malformed \
     -T fields -e frame.number
 shows 'what is unknown' 25 -Y vfio_user.unknown -T fields -e frame.number
-shows 'what is too long' 28 -Y vfio_user.excess -T fields -e frame.number
-shows 'what failed' "$(printf '%s\n' 23 31)" -Y vfio_user.failed -T fields -e frame.number
-shows 'what was not asked for' "$(printf '%s\n' 6 13 24 31 32 34)" -Y vfio_user.no_request \
+shows 'what is too long' "$(printf '%s\n' 28 50)" -Y vfio_user.excess -T fields -e frame.number
+shows 'what failed' "$(printf '%s\n' 23 31 48)" -Y vfio_user.failed -T fields -e frame.number
+shows 'what was not asked for' "$(printf '%s\n' 6 13 24 31 32 34 43 51)" -Y vfio_user.no_request \
     -T fields -e frame.number
 
 # Cut anywhere, nothing that was right becomes wrong.
