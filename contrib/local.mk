@@ -23,6 +23,15 @@ vfu_client_SOURCES = \
 	contrib/vfu-client/writer.c contrib/vfu-client/writer.h
 vfu_client_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS) -lpthread
 
+# A virtual machine of a few bytes that rings the doorbell.
+if HAVE_KVM_X86
+noinst_PROGRAMS += doorbell-vmm
+endif
+doorbell_vmm_SOURCES = \
+	contrib/doorbell-vmm/machine.c contrib/doorbell-vmm/machine.h \
+	contrib/doorbell-vmm/main.c
+doorbell_vmm_LDADD = libproto.a $(JSON_LIBS) $(ZLIB_LIBS)
+
 examplesdir = $(docdir)/examples
 dist_examples_DATA = \
 	contrib/devices/large-bar1.json \

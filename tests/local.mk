@@ -35,7 +35,7 @@ EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit
 	tests/e2e/boot-root.sh tests/e2e/container.sh tests/e2e/enter-root.sh \
 	tests/e2e/guest-basic.test tests/e2e/guest-capture.test \
 	tests/e2e/guest-described.test tests/e2e/guest-handover.test \
-	tests/e2e/guest-reboot.test \
+	tests/e2e/guest-msix.test tests/e2e/guest-reboot.test \
 	tests/e2e/guest-unshared.test tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
 	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test \
 	tests/e2e/service-handover.test tests/e2e/service-varlink.test \

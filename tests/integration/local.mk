@@ -91,6 +91,10 @@ tests_integration_test_control_hostile_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_control_hostile_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_control_hostile_LDADD = $(TEST_LIBS)
 
+# Of doorbell-vmm, which skips what it cannot do here.
+TESTS += tests/integration/test_doorbell_vmm.sh
+EXTRA_DIST += tests/integration/test_doorbell_vmm.sh
+
 # Handovers between daemons.
 HANDOVER_KIT = tests/integration/handover_kit.c tests/integration/handover_kit.h \
 	$(INTEGRATION_HARNESS)
