@@ -18,6 +18,7 @@ test_name=$(basename -- "$0" .test)
 cache=${VFIO_USERD_TEST_CACHE:-/var/cache/vfio-userd-tests}
 work=
 daemon_pid=
+other_pid=
 exit_hooks=()
 
 fail() {
@@ -198,6 +199,26 @@ start_daemon() {
     is_running "$daemon_pid" || fail "the daemon ended instead of getting ready"
 }
 
+other_is_ready() {
+    "$VFUCTL" -S "$other_control" -q status 2>/dev/null
+}
+
+# start_other_daemon [ARGUMENT...]: a second one, $other_pid, for the device to move to.
+start_other_daemon() {
+    other_control=$work/other-control.sock
+    start "$VFIO_USERD" --socket-path "$work/other-device.sock" --control-path "$other_control" \
+        "$@" >>"$work/other-daemon.log" 2>&1
+    other_pid=$started_pid
+    wait_until 20 other_is_ready || fail "the other daemon does not get ready"
+}
+
+# migrate FROM TO: control sockets; as an operator does it. The one that is left stays as an empty
+# device.
+migrate() {
+    "$VFUCTL" -S "$1" migrate --to "$2" --keep >>"$work/migrate.log" 2>&1 ||
+        fail "vfuctl migrate ended with status $?"
+}
+
 is_sanitized() {
     grep -qE '__(a|t|ub)san_' "$VFIO_USERD"
 }
@@ -210,6 +231,11 @@ stop_limit() {
     else
         echo 1
     fi
+}
+
+stop_other_daemon() {
+    daemon_pid=$other_pid
+    stop_daemon
 }
 
 # Ends the daemon and fails the test when it does not end well.
