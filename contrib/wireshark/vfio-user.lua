@@ -9,7 +9,8 @@
 -- Wireshark loads it by itself from its folder for personal Lua plugins (Help, About, Folders).
 --
 -- In such a capture the packet's direction is inbound for what the client sends, its queue number
--- tells connections apart, and comments say how many fds travelled with a message.
+-- tells connections apart, and comments say how many fds travelled with a message, and which went
+-- over the twin socket.
 
 local proto = Proto("vfio_user", "vfio-user")
 
@@ -77,6 +78,7 @@ field("error", "uint32", "Error", base.DEC, ERRNOS)
 field("direction", "uint8", "Direction", base.DEC, DIRECTIONS)
 field("connection", "uint32", "Connection", base.DEC)
 field("fds", "uint32", "File descriptors", base.DEC)
+field("twin", "bool", "Over the twin socket")
 field("request_in", "framenum", "Request in frame", base.NONE, frametype.REQUEST)
 field("reply_in", "framenum", "Reply in frame", base.NONE, frametype.RESPONSE)
 field("latency", "relative_time", "Latency")
@@ -832,9 +834,10 @@ local function value_of(extract)
     return info ~= nil and info.value or nil
 end
 
-local function fds_of()
-    local comment = value_of(packet_comment)
-    return comment ~= nil and comment:match("(%d+) fds?$") or nil
+-- How many fds the comment tells of, or nil, and whether it is of a message on the twin socket.
+local function comment_of()
+    local comment = value_of(packet_comment) or ""
+    return comment:match("(%d+) fds?$"), comment:match("^twin socket") ~= nil
 end
 
 local function direction_of(command, reply)
@@ -874,6 +877,9 @@ local function show_context(tree, message, tvb)
     end
     if message.fds ~= nil then
         tree:add(f["fds"], tvb(0, 0), tonumber(message.fds)):set_generated()
+    end
+    if message.twin then
+        tree:add(f["twin"], tvb(0, 0), true):set_generated()
     end
 end
 
@@ -930,7 +936,7 @@ local function summary(message, info)
     if message.fds ~= nil then
         text = text .. string.format(" [%s fd%s]", message.fds, message.fds == "1" and "" or "s")
     end
-    return text
+    return text .. (message.twin and " [twin]" or "")
 end
 
 function proto.dissector(tvb, pinfo, root)
@@ -949,7 +955,7 @@ function proto.dissector(tvb, pinfo, root)
     local info = {}
     message.direction = direction_of(message.command, message.reply)
     message.connection = value_of(packet_queue) or 0
-    message.fds = fds_of()
+    message.fds, message.twin = comment_of()
     pinfo.cols.src = message.direction == 1 and "client" or "server"
     pinfo.cols.dst = message.direction == 1 and "server" or "client"
     show_context(tree, message, tvb)

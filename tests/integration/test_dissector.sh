@@ -233,6 +233,17 @@ shows 'what failed' "$(printf '%s\n' 23 31 48)" -Y vfio_user.failed -T fields -e
 shows 'what was not asked for' "$(printf '%s\n' 6 13 24 31 32 34 43 51)" -Y vfio_user.no_request \
     -T fields -e frame.number
 
+# What the capture says in comments, of which the first is VERSION's.
+editcap -a '36:pid 1, uid 0, protocol 0.1, twin socket, 1 fd' -a '45:twin socket' \
+    -a '46:twin socket, 2 fds' "$dir/messages.pcapng" "$dir/comments.pcapng"
+dissect comments -T fields -e frame.number -e vfio_user.fds -e _ws.col.Info -Y 'frame.comment' \
+    > "$dir/out"
+printf '%s\t%s\t%s\n' 36 1 'VERSION, id 50: 0.1 [1 fd]' 45 '' 'VM_INTERRUPT, id 64: INTx 0 [twin]' \
+    46 2 'VM_INTERRUPT reply, id 64 [2 fds] [twin]' > "$dir/expected"
+if cmp -s "$dir/out" "$dir/expected"; then ok 'comments'; else not_ok 'comments'; fi
+dissect comments -T fields -e frame.number -Y 'vfio_user.twin == 1' > "$dir/out"
+if [ "$(cat "$dir/out")" = "$(printf '45\n46')" ]; then ok 'twin'; else not_ok 'twin'; fi
+
 # Cut anywhere, nothing that was right becomes wrong.
 for ((length = 1; length < 72; length += 5)); do
     editcap -s "$length" "$dir/messages.pcapng" "$dir/cut.pcapng"
