@@ -33,8 +33,8 @@
 /* A client that does not take its last answers is waited for no longer. */
 #define FINISH_MS 500
 
-/* Fds that are not guest memory: connections (80), interrupts (69), the doorbell, a twin socket, the
- * loop, some on their way. */
+/* Fds that are not guest memory: connections (80), interrupts (69), the doorbell, a twin socket,
+ * the loop, some on their way. */
 #define OWN_FDS 200
 
 static const int signals[DAEMON_N_SIGNALS] = { SIGTERM, SIGINT, SIGHUP };

@@ -79,58 +79,35 @@ static int attach(struct program *p)
     return rc < 0 ? failed("VERSION", rc) : 0;
 }
 
-struct io_fds_reply {
-    struct vfio_user_region_io_fds head;
-    struct vfio_user_io_fd entries[4];
-};
-
 /* Of BAR0, the plain ioeventfd at the doorbell's place. */
-static const struct vfio_user_io_fd *find_doorbell(const struct io_fds_reply *reply, unsigned nfds)
-{
-    for (uint32_t i = 0; i < reply->head.count; i++) {
-        const struct vfio_user_io_fd *entry = &reply->entries[i];
-
-        if (entry->offset == DOORBELL && entry->type == VFIO_USER_IO_FD_IOEVENTFD &&
-            entry->size <= 8 && entry->flags == 0 && entry->fd_index < nfds)
-            return entry;
-    }
-    return NULL;
-}
-
 static int get_doorbell(struct program *p)
 {
-    const struct vfio_user_region_io_fds request = { .argsz = sizeof(struct io_fds_reply),
-                                                     .index = VFIO_PCI_BAR0_REGION_INDEX };
-    struct io_fds_reply reply = { 0 };
+    struct vfio_user_io_fd entries[8];
     int fds[8];
-    struct client_call call = { .command = VFIO_USER_DEVICE_GET_REGION_IO_FDS,
-                                .fixed = &request,
-                                .fixed_len = sizeof(request),
-                                .reply = &reply,
-                                .reply_max = sizeof(reply),
-                                .reply_fds = fds,
-                                .reply_nfds = 8 };
-    const struct vfio_user_io_fd *entry = NULL;
-    int rc = client_call(p->client, &call);
+    unsigned n = 0;
+    unsigned nfds = 8;
+    int rc =
+        client_get_region_io_fds(p->client, VFIO_PCI_BAR0_REGION_INDEX, entries, 8, &n, fds, &nfds);
 
     if (rc < 0)
         return failed("GET_REGION_IO_FDS", rc);
-    if (call.reply_len == sizeof(reply.head) + reply.head.count * sizeof(*entry) &&
-        call.reply_len <= sizeof(reply))
-        entry = find_doorbell(&reply, call.reply_nfds);
-    for (unsigned i = 0; i < call.reply_nfds; i++) {
-        if (entry != NULL && entry->fd_index == i)
-            p->fd = fds[i];
-        else
+    for (unsigned i = 0; i < n && p->fd < 0; i++) {
+        const struct vfio_user_io_fd *entry = &entries[i];
+
+        if (entry->offset == DOORBELL && entry->type == VFIO_USER_IO_FD_IOEVENTFD &&
+            entry->size <= 8 && entry->flags == 0) {
+            p->doorbell = *entry;
+            p->fd = fds[entry->fd_index];
+        }
+    }
+    for (unsigned i = 0; i < nfds; i++) {
+        if (fds[i] != p->fd)
             (void)close(fds[i]);
     }
-    if (entry == NULL) {
-        fprintf(stderr, "doorbell-vmm: %s: the server offers no ioeventfd for the doorbell\n",
-                p->path);
-        return EXIT_FAILURE;
-    }
-    p->doorbell = *entry;
-    return 0;
+    if (p->fd >= 0)
+        return 0;
+    fprintf(stderr, "doorbell-vmm: %s: the server offers no ioeventfd for the doorbell\n", p->path);
+    return EXIT_FAILURE;
 }
 
 static int read_count(struct program *p, uint32_t *count)

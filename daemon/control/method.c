@@ -86,10 +86,8 @@ struct json_object *method_dma(struct device *dev)
 const char *method_irq_name(uint32_t index)
 {
     static const char *const names[DEVICE_NUM_IRQS] = {
-        [VFIO_PCI_INTX_IRQ_INDEX] = "intx",
-        [VFIO_PCI_MSI_IRQ_INDEX] = "msi",
-        [VFIO_PCI_MSIX_IRQ_INDEX] = "msix",
-        [VFIO_PCI_ERR_IRQ_INDEX] = "err",
+        [VFIO_PCI_INTX_IRQ_INDEX] = "intx", [VFIO_PCI_MSI_IRQ_INDEX] = "msi",
+        [VFIO_PCI_MSIX_IRQ_INDEX] = "msix", [VFIO_PCI_ERR_IRQ_INDEX] = "err",
         [VFIO_PCI_REQ_IRQ_INDEX] = "req",
     };
 

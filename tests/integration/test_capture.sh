@@ -60,7 +60,7 @@ end_capture() {
 }
 
 walk() {
-    timeout 30 "$VFU_CLIENT" --socket-path "$dir/device.sock" > "$dir/walk" 2>&1
+    timeout 30 "$VFU_CLIENT" --socket-path "$dir/device.sock" "$@" > "$dir/walk" 2>&1
 }
 
 # blocks FILE: the type of each block; fails when the file does not end with one.
@@ -155,6 +155,27 @@ if has_tshark; then
     expect 'connections are told apart' [ "$(wc -l < "$dir/out")" -ge 4 ]
 else
     echo 'skipped: what tshark says (it is not installed)'
+fi
+
+#
+# The twin socket: all that the server asks, and its answers, and nothing else
+#
+
+start_capture "$dir/twin.pcapng"
+expect 'a walk with a twin socket' walk --twin-socket
+end_capture INT
+if has_tshark; then
+    dissect "$dir/twin.pcapng" -2 -T fields -E separator=, -e vfio_user.twin -e vfio_user.direction \
+        -e vfio_user.flags.type -e vfio_user.command -e vfio_user.reply_in -e vfio_user.request_in \
+        > "$dir/out"
+    # Who asked: the sender of a command, the receiver of a reply.
+    awk -F, '
+        { server = ($2 == 2) == ($3 == 0); twin = $1 == "1" || $1 == "True" }
+        server != twin { exit 2 }
+        server && $5 == "" && $6 == "" { exit 3 }
+        server { asked[$4]++ }
+        END { if (asked[11] < 1 || asked[12] < 1 || asked[16384] < 1) exit 4 }' "$dir/out"
+    expect 'the server asks on the twin socket alone' [ $? -eq 0 ]
 fi
 
 #
