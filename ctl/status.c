@@ -6,6 +6,19 @@
 #include "format.h"
 #include "rows.h"
 
+/* What only some clients have has a row only for them. */
+static void print_ways(struct json_object *client)
+{
+    bool twin = ctl_bool(client, "twin_socket");
+    bool interrupts = ctl_bool(client, "vm_interrupt");
+
+    if (!twin && !interrupts)
+        return;
+    format_label("");
+    printf("%s%s%s\n", twin ? "twin socket" : "", twin && interrupts ? ", " : "",
+           interrupts ? "interrupts by message" : "");
+}
+
 static void print_client(struct json_object *client)
 {
     char buf[2][FORMAT_BYTES];
@@ -24,6 +37,7 @@ static void print_client(struct json_object *client)
     printf("protocol %s, profile %s, at most %s a transfer\n", ctl_string(client, "protocol"),
            ctl_string(client, "profile"),
            format_size(ctl_int(client, "max_data_xfer_size"), buf[0]));
+    print_ways(client);
     format_label("");
     printf("%s, %s\n", format_count(ctl_int(client, "requests"), "request", buf[0]),
            format_count(ctl_int(client, "errors"), "error", buf[1]));

@@ -19,7 +19,7 @@ struct client_info {
     bool uid_known;              /* false: our user namespace has no uid for it */
     int64_t since;               /* ns since the Epoch */
     enum client_profile profile; /* never PROFILE_AUTO */
-    struct version_caps caps;    /* as negotiated */
+    struct version_caps caps;    /* as negotiated; no twin_socket any more when that is lost */
     uint64_t requests;           /* handled */
     uint64_t errors;             /* of these, answered with an error */
 };

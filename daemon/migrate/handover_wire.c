@@ -304,7 +304,7 @@ int handover_read_session(const uint8_t *data, size_t len, struct session_snapsh
     caps.migration_max_bitmap_size = flat.migration_max_bitmap_size;
     caps.write_multiple = flat.write_multiple != 0;
     caps.vm_interrupt = flat.vm_interrupt != 0;
-    caps.twin_socket = flat.twin != TWIN_NONE;
+    caps.twin_socket = flat.twin == TWIN_OPEN;
     *irq_masked = flat.irq_masked;
     *out = (struct session_snapshot) {
         .info = { .since = flat.since,

@@ -4,8 +4,25 @@
  * commands to it (DMA by message). A connection becomes *the* client with its VERSION; while one
  * is attached, others are answered EBUSY.
  *
- * Runs in the loop's thread and never waits: what the socket does not take is sent when it does,
- * and until then nothing more is read from this client.
+ * Runs in the loop's thread and never waits: what the socket does not take is sent when it does.
+ *
+ * Why nothing can wait for the other in a circle. Each side sends requests and replies, and what a
+ * client owes us, the reply to a command of ours, may be behind requests of its own on the same
+ * socket. If we stopped reading as soon as it does not take our replies, a client that sends a
+ * batch before it reads, or that answers our command with a send that waits, would wait for us to
+ * read, and we for it. So
+ *
+ *  - a full socket does not stop us from reading. Requests are handled in their order and replies
+ *    queued, until 4 MiB and one message of the largest size are unread. A client that never leaves
+ *    more than that unread is always read from, whatever it sends and in whatever order. One that
+ *    does has to read first: no server can keep without end what nobody takes;
+ *  - no request waits for a command of ours: DMA goes on behind the reply. So every request has its
+ *    reply without the client doing anything but read;
+ *  - our commands go into the same queue and never over its bound: -EBUSY is for the device to
+ *    handle. At most SERVER_COMMANDS_MAX are unanswered, and each has a deadline: a client that
+ *    never answers costs a transfer its time, and the session nothing;
+ *  - with a twin socket the two do not depend on each other: what is full, or left unread, on the
+ *    one stops nothing on the other.
  */
 #ifndef VFIO_USERD_SESSION_H
 #define VFIO_USERD_SESSION_H

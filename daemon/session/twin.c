@@ -84,6 +84,7 @@ static void lose(struct session *s, const char *reason)
                 (int)s->info.pid, reason);
     twin_free(s);
     s->twin.state = TWIN_LOST;
+    s->info.caps.twin_socket = false;
     server_commands_abandon(&s->commands);
 }
 
