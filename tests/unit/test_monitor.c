@@ -25,11 +25,13 @@ static const struct {
 } events[] = {
     { { .kind = EVENT_CLIENT_ATTACHED, .client = &client },
       "\"kind\":\"client-attached\",\"client\":{\"pid\":42,\"uid\":0,\"since\":0,"
-      "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,\"requests\":0,"
+      "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,"
+      "\"twin_socket\":false,\"vm_interrupt\":false,\"requests\":0,"
       "\"errors\":0}}" },
     { { .kind = EVENT_CLIENT_DETACHED, .client = &client, .reason = "it \"left\"" },
       "\"kind\":\"client-detached\",\"client\":{\"pid\":42,\"uid\":0,\"since\":0,"
-      "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,\"requests\":0,"
+      "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,"
+      "\"twin_socket\":false,\"vm_interrupt\":false,\"requests\":0,"
       "\"errors\":0},\"reason\":\"it \\\"left\\\"\"}" },
     { { .kind = EVENT_CLIENT_REFUSED, .pid = 43, .reason = "busy" },
       "\"kind\":\"client-refused\",\"pid\":43,\"reason\":\"busy\"}" },
