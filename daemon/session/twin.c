@@ -3,6 +3,7 @@
 #include "twin.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -76,12 +77,21 @@ void twin_free(struct session *s)
     t->stream = NULL;
 }
 
+/* Whether the other socket is closed too: the client is gone, and its session about to end. */
+static bool is_gone(const struct session *s)
+{
+    struct pollfd p = { .fd = stream_fd(s->stream) };
+
+    return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
+}
+
 /* Without it our commands have no way: whoever waits for one hears that. */
 static void lose(struct session *s, const char *reason)
 {
-    log_limited(s->host.limit, LOG_LEVEL_WARNING, "session",
-                "pid %d: the twin socket is closed: %s: no more DMA and interrupts by message",
-                (int)s->info.pid, reason);
+    if (!is_gone(s))
+        log_limited(s->host.limit, LOG_LEVEL_WARNING, "session",
+                    "pid %d: the twin socket is closed: %s: no more DMA and interrupts by message",
+                    (int)s->info.pid, reason);
     twin_free(s);
     s->twin.state = TWIN_LOST;
     s->info.caps.twin_socket = false;

@@ -411,11 +411,37 @@ static bool ends(int sock)
     return recv(sock, &byte, 1, 0) <= 0;
 }
 
+/* SET_IRQS: an eventfd for INTx. */
+static void give_line(int fd)
+{
+    struct vfio_irq_set set = {
+        .argsz = sizeof(set), .flags = TRIGGER_EVENTFD, .index = VFIO_PCI_INTX_IRQ_INDEX, .count = 1
+    };
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = { .align = { .cmsg_level = SOL_SOCKET,
+                             .cmsg_type = SCM_RIGHTS,
+                             .cmsg_len = CMSG_LEN(sizeof(int)) } };
+    struct vfio_user_header hdr = { .id = peer.next_id++,
+                                    .command = VFIO_USER_DEVICE_SET_IRQS,
+                                    .size = sizeof(hdr) + sizeof(set) };
+    struct iovec iov[2] = { { &hdr, sizeof(hdr) }, { &set, sizeof(set) } };
+    struct msghdr msg = { .msg_iov = iov,
+                          .msg_iovlen = 2,
+                          .msg_control = control.space,
+                          .msg_controllen = sizeof(control.space) };
+
+    memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+    ck_assert_int_gt(sendmsg(peer.main, &msg, MSG_NOSIGNAL), 0);
+    raw_settle(&peer);
+    ck_assert_uint_eq(peer.reply.flags, VFIO_USER_TYPE_REPLY);
+}
+
 /* The client closes the twin, or sends nonsense on it: what needs it fails, the rest goes on. */
 START_TEST(a_twin_that_is_lost)
 {
     struct server s;
-    uint64_t value;
     int fd;
 
     begin(&s, NULL, 1);
@@ -440,36 +466,8 @@ START_TEST(a_twin_that_is_lost)
     ck_assert_uint_eq(count_log(&s, "the twin socket is closed"), 1);
     /* The interrupts of these are pending: an eventfd brings them. */
     fd = eventfd(0, EFD_CLOEXEC);
-    {
-        struct {
-            struct vfio_irq_set set;
-        } irqs = { { .argsz = sizeof(irqs),
-                     .flags = TRIGGER_EVENTFD,
-                     .index = VFIO_PCI_INTX_IRQ_INDEX,
-                     .count = 1 } };
-        union {
-            struct cmsghdr align;
-            char space[CMSG_SPACE(sizeof(int))];
-        } control = { { 0 } };
-        struct vfio_user_header hdr = { .id = peer.next_id++,
-                                        .command = VFIO_USER_DEVICE_SET_IRQS,
-                                        .size = sizeof(hdr) + sizeof(irqs) };
-        struct iovec iov[2] = { { &hdr, sizeof(hdr) }, { &irqs, sizeof(irqs) } };
-        struct msghdr msg = { .msg_iov = iov,
-                              .msg_iovlen = 2,
-                              .msg_control = control.space,
-                              .msg_controllen = sizeof(control.space) };
-
-        control.align = (struct cmsghdr) { .cmsg_level = SOL_SOCKET,
-                                           .cmsg_type = SCM_RIGHTS,
-                                           .cmsg_len = CMSG_LEN(sizeof(int)) };
-        memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
-        ck_assert_int_gt(sendmsg(peer.main, &msg, MSG_NOSIGNAL), 0);
-    }
-    raw_settle(&peer);
-    ck_assert_uint_eq(peer.reply.flags, VFIO_USER_TYPE_REPLY);
-    value = eventfd_wait(fd, 2000);
-    ck_assert_uint_eq(value, 1);
+    give_line(fd);
+    ck_assert_uint_eq(eventfd_wait(fd, 2000), 1);
     close(fd);
     end(&s);
 }
@@ -540,6 +538,7 @@ START_TEST(both_sockets_go)
         close(peer.twin);
     }
     server_wait_fds(&s, fds);
+    ck_assert(!server_log_has(&s, "the twin socket")); /* it is no news that it is gone too */
     server_stop(&s);
 }
 END_TEST
