@@ -352,6 +352,36 @@ START_TEST(a_lost_one_stays_lost)
 }
 END_TEST
 
+static bool count_line(void *opaque, const struct log_record *record)
+{
+    unsigned *lines = opaque;
+
+    *lines += strstr(record->text, "the twin socket is closed") != NULL;
+    return true;
+}
+
+/* Row 0: it closes the twin alone, which is told; 1: both, the twin first, which is no news. */
+START_TEST(what_is_told_of_an_end)
+{
+    unsigned lines = 0;
+    struct stream *twin;
+    struct world w;
+
+    world_init(&w);
+    connect_client(&w);
+    twin = attach_twin(&w);
+    log_set_level(LOG_LEVEL_WARNING);
+    log_set_writer(count_line, &lines);
+    stream_free(twin);
+    for (int i = 0; i < 5 && _i == 0; i++)
+        uv_run(&w.loop, UV_RUN_NOWAIT);
+    disconnect_client(&w);
+    log_set_writer(NULL, NULL);
+    ck_assert_uint_eq(lines, _i == 0 ? 1 : 0);
+    world_fini(&w);
+}
+END_TEST
+
 /* Sockets that do not fit what the snapshot says, or are none. */
 START_TEST(snapshots_that_cannot_be)
 {
@@ -404,6 +434,7 @@ int main(void)
     const struct fake_loop_test loops[] = {
         { who_gets_one, ARRAY_SIZE(rows) },
         { a_capture_has_them, 2 },
+        { what_is_told_of_an_end, 2 },
     };
 
     return fake_run("twin", tests, ARRAY_SIZE(tests), loops, ARRAY_SIZE(loops));
