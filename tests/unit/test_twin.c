@@ -372,6 +372,8 @@ START_TEST(what_is_told_of_an_end)
     twin = attach_twin(&w);
     log_set_level(LOG_LEVEL_WARNING);
     log_set_writer(count_line, &lines);
+    for (int i = 0; i < 5; i++) /* nothing is ready before that is */
+        uv_run(&w.loop, UV_RUN_NOWAIT);
     stream_free(twin);
     for (int i = 0; i < 5 && _i == 0; i++)
         uv_run(&w.loop, UV_RUN_NOWAIT);
