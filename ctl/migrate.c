@@ -7,7 +7,7 @@
 #include "ctl.h"
 #include "format.h"
 
-#define TIMEOUT_DEFAULT 5.0
+#define TIMEOUT_DEFAULT 15.0
 #define TIMEOUT_MAX     3600.0
 
 /* The daemon answers by itself when its time is over; this is for one that does not. */
@@ -22,7 +22,7 @@ static const struct ctl_option options[] = {
     [KEEP] = { .name = "keep", .help = "the source stays, as an empty device" },
     [TIMEOUT] = { .name = "timeout",
                   .value = "S",
-                  .help = "give up, and go on here, after S seconds; default 5" },
+                  .help = "give up, and go on here, after S seconds; default 15" },
     { 0 },
 };
 

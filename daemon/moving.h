@@ -14,8 +14,12 @@
 
 #include "device/device.h"
 
-/* What a handover may take until COMMIT, in ms, when nobody says; at most HANDOVER_TIMEOUT_MAX. */
-#define MOVING_TIMEOUT_DEFAULT 5000
+/*
+ * What a handover may take until COMMIT, in ms, when nobody says; at most HANDOVER_TIMEOUT_MAX.
+ * Twice the time that a client has by default for its answers, and some: a transfer that times out
+ * is an interrupt, which may be a message too.
+ */
+#define MOVING_TIMEOUT_DEFAULT 15000
 
 struct content_difference;
 struct event;

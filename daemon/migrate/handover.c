@@ -35,7 +35,7 @@ struct handover {
     struct handover_host host;
     int timeout_ms;
     uv_timer_t deadline;
-    uv_check_t turn; /* while the client is to become quiet */
+    uv_prepare_t turn; /* while the client is to become quiet: looked at before the loop waits */
     unsigned closing;
     struct varlink *varlink; /* in PHASE_OFFER */
     struct stream *stream;   /* later */
@@ -324,6 +324,15 @@ static int freeze(struct handover *h)
     return parcel_new(h->host.dev, has_client ? &h->client : NULL, h->frozen_at, &h->parcel);
 }
 
+/* A client waits for its device only so long, whatever patience the operator has. */
+static void limit_standstill(struct handover *h)
+{
+    if (uv_timer_get_due_in(&h->deadline) <= HANDOVER_STANDSTILL_MAX)
+        return;
+    h->timeout_ms = HANDOVER_STANDSTILL_MAX;
+    uv_timer_start(&h->deadline, on_deadline, HANDOVER_STANDSTILL_MAX, 0);
+}
+
 static void try_freeze(struct handover *h)
 {
     const char *obstacle;
@@ -331,7 +340,7 @@ static void try_freeze(struct handover *h)
 
     if (h->host.has_client(h->host.opaque) && !h->host.is_quiet(h->host.opaque))
         return;
-    uv_check_stop(&h->turn);
+    uv_prepare_stop(&h->turn);
     obstacle = h->host.obstacle(h->host.opaque);
     if (obstacle != NULL) {
         give_up(h, obstacle);
@@ -342,11 +351,12 @@ static void try_freeze(struct handover *h)
         give_up(h, strerror(-err));
         return;
     }
+    limit_standstill(h);
     begin_phase(h, PHASE_STATE);
     pump(h);
 }
 
-static void on_turn(uv_check_t *turn)
+static void on_turn(uv_prepare_t *turn)
 {
     try_freeze(turn->data);
 }
@@ -356,7 +366,7 @@ static void begin_freeze(struct handover *h)
 {
     begin_phase(h, PHASE_FREEZE);
     device_stop_dma(h->host.dev);
-    uv_check_start(&h->turn, on_turn);
+    uv_prepare_start(&h->turn, on_turn);
     try_freeze(h);
 }
 
@@ -536,7 +546,7 @@ int handover_new(uv_loop_t *loop, int fd, const struct handover_host *host, int 
     }
     watch_set(h->watch, UV_READABLE | UV_WRITABLE);
     uv_timer_init(loop, &h->deadline);
-    uv_check_init(loop, &h->turn);
+    uv_prepare_init(loop, &h->turn);
     h->deadline.data = h;
     h->turn.data = h;
     uv_timer_start(&h->deadline, on_deadline, (uint64_t)timeout_ms, 0);

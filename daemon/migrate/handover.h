@@ -25,6 +25,9 @@
 /* What a handover may be given until COMMIT, in ms. */
 #define HANDOVER_TIMEOUT_MAX 3600000
 
+/* The most of it, in ms, for what is done while the device stands still. */
+#define HANDOVER_STANDSTILL_MAX 5000
+
 struct handover;
 
 enum handover_outcome {

@@ -138,6 +138,20 @@ static int adopt_bar1(struct receive *r, struct unpacked *c)
     return 0;
 }
 
+/* The client has it from the source, and does not ask again. */
+static int adopt_doorbell(struct receive *r, struct unpacked *c)
+{
+    const struct device_description *d = device_description(r->host.dev);
+    int err = device_adopt_doorbell(r->host.dev, &c->doorbell[0], &c->doorbell[1]);
+
+    if (err == -EINVAL)
+        snprintf(r->reason, sizeof(r->reason),
+                 "doorbell: the client has the file descriptors of another kind than \"%s\", which "
+                 "is described here",
+                 doorbell_kind_name(d->doorbell));
+    return err != 0 && err != -EINVAL ? blame(r, "the doorbell", err) : err;
+}
+
 static int adopt_client(struct receive *r, struct unpacked *c)
 {
     struct device *dev = r->host.dev;
@@ -153,9 +167,9 @@ static int adopt_client(struct receive *r, struct unpacked *c)
     if (err != 0)
         return blame(r, "the client's eventfds", err);
     if (c->plan.doorbell > 0)
-        err = device_adopt_doorbell(dev, &c->doorbell[0], &c->doorbell[1]);
+        err = adopt_doorbell(r, c);
     if (err != 0)
-        return blame(r, "the doorbell, which the description may give another kind", err);
+        return err;
     err = device_log_import(dev, c->log, c->plan.log);
     return err != 0 ? blame(r, "the log of written pages", err) : 0;
 }

@@ -62,9 +62,21 @@ static int handle_dma_map(struct command_context *c, const struct message_reques
                           "memory-backend-memfd, or memory-backend-file in /dev/shm");
     else if (m->nfds == 1)
         c->shared_seen = true;
-    else if (!c->shared_seen) /* maps of ROM and devices have no fd either, but come later */
+    else if (!c->shared_seen &&
+             c->max_fds > 0) /* maps of ROM and devices have no fd either, but come later */
         say_by_message(c, "start QEMU with memory-backend-memfd,share=on");
     return 0;
+}
+
+/* Removes what lies in the range. What lies there in part stays, and is an error. */
+static int unmap_within(struct command_context *c, const struct vfio_user_dma_unmap *unmap)
+{
+    int removed = device_dma_unmap_within(c->dev, unmap->address, unmap->size);
+
+    if (removed < 0)
+        return -ENOENT;
+    /* One that unmaps what is not there is mistaken, but for QEMU, whose way it is. */
+    return removed == 0 && c->profile != PROFILE_QEMU ? -ENOENT : 0;
 }
 
 static int handle_dma_unmap(struct command_context *c, const struct message_request *request,
@@ -78,10 +90,12 @@ static int handle_dma_unmap(struct command_context *c, const struct message_requ
         device_dma_unmap_all(c->dev);
     else
         err = device_dma_unmap(c->dev, unmap->address, unmap->size);
-    /* When a vIOMMU is switched, QEMU unmaps whole address spaces, whatever is mapped there. */
-    if (err == -ENOENT && c->profile == PROFILE_QEMU &&
-        device_dma_unmap_within(c->dev, unmap->address, unmap->size) >= 0)
-        err = 0;
+    /*
+     * When a vIOMMU is switched, QEMU unmaps whole address spaces, whatever is mapped there. And a
+     * client that is told of success must not find its memory mapped still.
+     */
+    if (err == -ENOENT && c->profile != PROFILE_STRICT)
+        err = unmap_within(c, unmap);
     if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
         /* This client waits for 24 bytes of payload after an error too, and for ever. */
         log_limited(c->limit, LOG_LEVEL_WARNING, "session",
