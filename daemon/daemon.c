@@ -81,7 +81,7 @@ static int host_interrupt(void *opaque, uint32_t index, uint32_t vector)
 {
     struct session *s = daemon_client(opaque);
 
-    return s != NULL ? session_send_interrupt(s, index, vector) : -ENOTCONN;
+    return s != NULL ? session_send_interrupt(s, index, vector) : -ENOTSUP;
 }
 
 static void host_event(void *opaque, const struct device_event *device)

@@ -101,10 +101,16 @@ static const char *pending_reason(enum irq_delivery how)
     switch (how) {
     case IRQ_PENDING_NO_EVENTFD:
         return "no client has set an eventfd for it";
+    case IRQ_PENDING_NOT_ENABLED:
+        return "no client has set an eventfd for it, and the guest has not enabled it";
+    case IRQ_PENDING_UNANSWERED:
+        return "the client has not answered the interrupts before it, which are messages";
+    case IRQ_PENDING_NO_WAY:
+        return "the client has closed its twin socket: messages cannot reach it";
     case IRQ_PENDING_MASKED:
         return "the client has masked it";
     case IRQ_PENDING_DISABLED:
-        return "the guest has disabled it: IRQ_ENABLE, INTx Disable or an MSI mask bit";
+        return "the guest has disabled it: IRQ_ENABLE, INTx Disable or a mask bit";
     case IRQ_PENDING_POWER:
         return "the device is in D3hot";
     case IRQ_PENDING_STOPPED:

@@ -158,6 +158,7 @@ void device_update_gate(struct device *dev)
         .intx_disabled = pci_intx_disabled(dev->pci),
         .msi_enabled = pci_msi_enabled(dev->pci),
         .msix_enabled = pci_msix_enabled(dev->pci),
+        .msi_count = pci_msi_count(dev->pci),
         .msi_masked = pci_msi_masked(dev->pci),
         .msix_masked = pci_msix_function_masked(dev->pci)
                            ? UINT32_MAX
@@ -307,6 +308,7 @@ void device_reset(struct device *dev, enum device_reset_by by)
     const struct device_event event = { .kind = DEVICE_EVENT_RESET, .by = by };
 
     device_take_rings(dev); /* what was rung before is forgotten with the rest */
+    dev->held = 0;
     pci_reset(dev->pci);
     timer_reset(dev->timer);
     msix_reset(&dev->state->msix);
@@ -443,11 +445,13 @@ void device_take_rings(struct device *dev)
 
     if (!doorbell_take(&dev->doorbell, &rings, &value, &known))
         return;
+    if (!pci_in_d0(dev->pci))
+        return; /* dropped, as a write is */
     if (dev->stopped) {
         dev->held += rings;
         dev->held_value = value;
         dev->held_known = known;
-    } else if (pci_in_d0(dev->pci)) {
+    } else {
         timer_ring(dev->timer, rings, known ? &value : NULL);
     }
 }
@@ -476,7 +480,7 @@ void device_start(struct device *dev)
     if (!dev->stopped)
         return;
     dev->stopped = false;
-    if (dev->held > 0 && pci_in_d0(dev->pci))
+    if (dev->held > 0)
         timer_ring(dev->timer, dev->held, dev->held_known ? &dev->held_value : NULL);
     dev->held = 0;
     device_take_rings(dev);

@@ -79,13 +79,22 @@ static enum irq_delivery send(struct irq *irq, uint32_t index, uint32_t vector, 
 {
     const struct irq_messenger *m = &irq->messenger;
     bool signalled = fd >= 0 && notifier_signal(irq->notifier, fd) == 0;
-    bool sent = false;
+    int err = -ENOTSUP;
 
     if (m->send != NULL && (!signalled || m->both))
-        sent = m->send(m->opaque, index, vector) == 0;
+        err = m->send(m->opaque, index, vector);
     if (signalled)
-        return sent ? IRQ_DELIVERED_BOTH : IRQ_DELIVERED_EVENTFD;
-    return sent ? IRQ_DELIVERED_MESSAGE : IRQ_PENDING_NO_EVENTFD;
+        return err == 0 ? IRQ_DELIVERED_BOTH : IRQ_DELIVERED_EVENTFD;
+    switch (err) {
+    case 0:
+        return IRQ_DELIVERED_MESSAGE;
+    case -EBUSY:
+        return IRQ_PENDING_UNANSWERED;
+    case -ENOTCONN:
+        return IRQ_PENDING_NO_WAY;
+    default:
+        return IRQ_PENDING_NO_EVENTFD;
+    }
 }
 
 static enum irq_delivery signal_intx(struct irq *irq)
@@ -134,7 +143,7 @@ struct bank {
     unsigned n;
     const int *fds;
     uint32_t *pending;
-    bool enabled; /* by the guest */
+    unsigned enabled; /* vectors that the guest has enabled; 0: it has not */
     uint32_t masked;
 };
 
@@ -144,7 +153,7 @@ static struct bank msi_bank(struct irq *irq)
                            .n = irq->vectors.msi,
                            .fds = irq->fds.msi,
                            .pending = &irq->state->msi_pending,
-                           .enabled = irq->gate.msi_enabled,
+                           .enabled = irq->gate.msi_enabled ? irq->gate.msi_count : 0,
                            .masked = irq->gate.msi_masked };
 }
 
@@ -154,7 +163,7 @@ static struct bank msix_bank(struct irq *irq)
                            .n = irq->vectors.msix,
                            .fds = irq->fds.msix,
                            .pending = &irq->state->msix_pending,
-                           .enabled = irq->gate.msix_enabled,
+                           .enabled = irq->gate.msix_enabled ? irq->vectors.msix : 0,
                            .masked = irq->gate.msix_masked };
 }
 
@@ -188,8 +197,8 @@ static enum irq_delivery signal_vector(struct irq *irq, const struct bank *b, un
     if ((b->masked & bit) != 0)
         return IRQ_PENDING_DISABLED;
     /* A message speaks to the guest: it must have enabled this. */
-    if (b->fds[vector] < 0 && !b->enabled)
-        return IRQ_PENDING_NO_EVENTFD;
+    if (b->fds[vector] < 0 && vector >= b->enabled)
+        return IRQ_PENDING_NOT_ENABLED;
     how = send(irq, b->index, vector, b->fds[vector]);
     if (is_delivered(how))
         *b->pending &= ~bit;
@@ -220,8 +229,9 @@ static void retry_vectors(struct irq *irq)
 }
 
 /*
- * A guest may be given fewer vectors of MSI than it asked for, and the client's eventfds tell how
- * many. With MSI-X it has all, and a VMM gives an eventfd when the guest begins to use one.
+ * A guest may be given fewer vectors of MSI than the device has: the client's eventfds tell how
+ * many and, without any, Multiple Message Enable does. With MSI-X it has all, and a VMM gives an
+ * eventfd when the guest begins to use one.
  */
 static enum irq_delivery update_bank(struct irq *irq, const struct bank *b, uint32_t events)
 {
@@ -229,7 +239,7 @@ static enum irq_delivery update_bank(struct irq *irq, const struct bank *b, uint
     unsigned enabled = b->index == VFIO_PCI_MSI_IRQ_INDEX ? assigned(b->fds, b->n) : b->n;
 
     if (enabled == 0)
-        enabled = b->n;
+        enabled = b->enabled > 0 ? b->enabled : b->n;
     for (unsigned source = 0; events != 0 && source < 32; source++) {
         if ((events & (1u << source)) == 0)
             continue;

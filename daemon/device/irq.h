@@ -41,13 +41,16 @@ struct irq_state {
 enum irq_delivery {
     IRQ_DELIVERED_EVENTFD,
     IRQ_DELIVERED_MESSAGE,
-    IRQ_DELIVERED_BOTH,     /* the eventfd, then the message */
-    IRQ_PENDING_NO_EVENTFD, /* the client has not set one, and takes no message (now) */
-    IRQ_PENDING_MASKED,     /* by the client's MASK */
-    IRQ_PENDING_DISABLED,   /* by IRQ_ENABLE, by INTx Disable or by MSI's mask bits */
-    IRQ_PENDING_POWER,      /* not in D0 */
-    IRQ_PENDING_STOPPED,    /* the device is stopped: it goes out when it runs again */
-    IRQ_ALREADY_ASSERTED,   /* the line was high before: one interrupt for both */
+    IRQ_DELIVERED_BOTH,      /* the eventfd, then the message */
+    IRQ_PENDING_NO_EVENTFD,  /* the client has not set one, and takes no messages */
+    IRQ_PENDING_NOT_ENABLED, /* nor has it, and the guest has not enabled the vector */
+    IRQ_PENDING_UNANSWERED,  /* too many messages before it are */
+    IRQ_PENDING_NO_WAY,      /* messages cannot reach the client any more */
+    IRQ_PENDING_MASKED,      /* by the client's MASK */
+    IRQ_PENDING_DISABLED,    /* by IRQ_ENABLE, by INTx Disable or by MSI's mask bits */
+    IRQ_PENDING_POWER,       /* not in D0 */
+    IRQ_PENDING_STOPPED,     /* the device is stopped: it goes out when it runs again */
+    IRQ_ALREADY_ASSERTED,    /* the line was high before: one interrupt for both */
 };
 
 /* What the client gave, for another process; -1 where there is none. */
@@ -70,7 +73,10 @@ struct irq_vectors {
 /* Sends interrupts as messages. */
 struct irq_messenger {
     void *opaque;
-    /* Returns 0, or -errno: it does not go out now. Must not call the irq. NULL: never. */
+    /*
+     * Returns 0, or -errno: it does not go out now. -EBUSY: too many are unanswered; -ENOTCONN:
+     * there is no way to the client any more. Must not call the irq. NULL: never.
+     */
     int (*send)(void *opaque, uint32_t index, uint32_t subindex);
     bool both; /* also after an eventfd */
 };
@@ -81,6 +87,7 @@ struct irq_gate {
     bool intx_disabled;
     bool msi_enabled;
     bool msix_enabled;
+    unsigned msi_count;   /* vectors that the guest was given of MSI */
     uint32_t msi_masked;  /* a bit for each vector */
     uint32_t msix_masked; /* the same; with the Function Mask, all */
 };

@@ -167,6 +167,18 @@ unsigned pci_msi_vectors(const struct pci *pci)
     return pci->msi_vectors;
 }
 
+unsigned pci_msi_count(const struct pci *pci)
+{
+    unsigned count;
+
+    if (pci->msi == 0)
+        return 0;
+    count =
+        1u << ((pci_get16(pci->state->config + pci->msi + PCI_MSI_FLAGS) & PCI_MSI_FLAGS_QSIZE) >>
+               4);
+    return count < pci->msi_vectors ? count : pci->msi_vectors;
+}
+
 static bool msix_flag(const struct pci *pci, uint16_t flag)
 {
     return pci->msix != 0 &&

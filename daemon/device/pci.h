@@ -89,8 +89,9 @@ bool pci_msi_enabled(const struct pci *pci);
 /* A bit for each masked MSI vector. */
 uint32_t pci_msi_masked(const struct pci *pci);
 
-/* Vectors of the MSI capability, 0 without one. */
+/* Vectors of the MSI capability, 0 without one; and those that the guest was given. */
 unsigned pci_msi_vectors(const struct pci *pci);
+unsigned pci_msi_count(const struct pci *pci);
 
 /* The same of MSI-X; and the BAR with its table, 0 without. */
 bool pci_msix_enabled(const struct pci *pci);

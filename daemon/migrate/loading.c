@@ -311,6 +311,7 @@ int loading_apply(struct loading *l)
     if (!l->complete)
         return fail(l, -EINVAL, "the END is missing: %llu bytes came",
                     (unsigned long long)l->bytes);
+    device_doorbell_rung(l->dev); /* those were rung on the state that goes */
     err = device_load(l->dev, &l->state, l->bar1, field);
     if (err == -EINVAL)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");

@@ -320,7 +320,7 @@ static int dispatch(struct unpack *u, struct stream_message *m, const struct unp
 static bool comes_once(uint32_t command)
 {
     return command == HANDOVER_PLAN || command == HANDOVER_STATE || command == HANDOVER_CONFIG ||
-           command == HANDOVER_SESSION;
+           command == HANDOVER_MSIX || command == HANDOVER_SESSION;
 }
 
 int unpack_take(struct unpack *u, struct stream_message *m, const struct unpack_sizes *sizes,

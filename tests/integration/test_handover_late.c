@@ -236,6 +236,43 @@ START_TEST(connections_that_are_none)
 }
 END_TEST
 
+/*
+ * A message of the device's without an answer holds a handover up until it has failed, and no
+ * longer: nothing else happens that would wake the source.
+ */
+START_TEST(an_answer_that_never_comes)
+{
+    const struct wish wish = { .keep = true };
+    struct server from;
+    struct server to;
+    struct outcome o;
+    struct client *c;
+    struct pollfd p = { .events = POLLIN };
+    const uint32_t command = 1;
+    int64_t began;
+
+    server_start(&from, "{\"limits\": {\"client_timeout\": 0.3}}");
+    server_start(&to, NULL);
+    c = server_connect(&from);
+    ck_assert_int_eq(client_dma_map(c, 0x1000, 0x1000, 3, -1, 0), 0);
+    set_bus_master(c);
+    write_reg(c, REG_DMA_IOVA, 0x1000, 8);
+    write_reg(c, REG_DMA_LENGTH, 64, 4);
+    ck_assert_int_eq(client_region_post(c, 0, REG_DMA_CONTROL, &command, sizeof(command)), 0);
+    p.fd = stream_fd(client_stream(c));
+    ck_assert_int_eq(poll(&p, 1, 5000), 1); /* the DMA_READ, which stays there */
+    began = now_ms();
+    handover_do(&from, &to, &wish, &o);
+    ck_assert_msg(o.error[0] == '\0', "%s %s", o.error, o.text);
+    ck_assert_int_lt(now_ms() - began, 3000);
+    ck_assert(server_log_has(&from, "no reply within 300 ms"));
+    ck_assert_uint_eq(read_reg(c, REG_DMA_CONTROL, 4), 0x80000000u + ETIMEDOUT);
+    client_free(c);
+    server_stop(&from);
+    server_stop(&to);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -244,6 +281,7 @@ int main(void)
         a_load_that_comes_too_late,
         a_destination_that_looks_late,
         connections_that_are_none,
+        an_answer_that_never_comes,
     };
     Suite *suite = suite_create("handover_late");
     TCase *tcase = tcase_create("all");

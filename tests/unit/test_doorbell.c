@@ -13,6 +13,7 @@
 #include "device/device.h"
 #include "session/io_fds.h"
 #include "unit/fakes.h"
+#include "unit/migrate_kit.h"
 #include "vfio_user.h"
 
 #define BAR0    VFIO_PCI_BAR0_REGION_INDEX
@@ -167,6 +168,61 @@ START_TEST(rings_of_a_stopped_device_wait)
     ring(&m, 3); /* nobody has looked */
     device_start(m.dev);
     expect(&m, 3, 3);
+    device_stop(m.dev); /* and they count once */
+    device_start(m.dev);
+    expect(&m, 3, 3);
+    device_stop(m.dev);
+    for (uint32_t i = 4; i <= 6; i++) {
+        ring(&m, i);
+        device_doorbell_rung(m.dev); /* each is looked at by itself */
+    }
+    device_start(m.dev);
+    expect(&m, 6, 6);
+    machine_fini(&m);
+}
+END_TEST
+
+/* A device that is stopped has its power state, and its configuration space may be written. */
+START_TEST(power_of_a_stopped_device)
+{
+    struct machine m;
+
+    machine_init(&m, DOORBELL_SHADOW);
+    device_stop(m.dev);
+    ring(&m, 1);
+    fake_put(m.dev, CONFIG, PMCSR, 2, 3);
+    ring(&m, 2); /* dropped */
+    fake_put(m.dev, CONFIG, PMCSR, 2, 0);
+    ring(&m, 3);
+    device_start(m.dev);
+    expect(&m, 2, 3);
+    machine_fini(&m);
+}
+END_TEST
+
+/* What else ends while the device is stopped takes the rings that wait along. */
+START_TEST(rings_that_wait_are_forgotten)
+{
+    struct device_state state;
+    char field[DEVICE_FIELD_BYTES];
+    struct machine m;
+
+    machine_init(&m, DOORBELL_SHADOW);
+    state = *device_state(m.dev);
+    for (unsigned how = 0; how < 3; how++) {
+        device_stop(m.dev);
+        ring(&m, 7);
+        if (how != 0)
+            device_doorbell_rung(m.dev);
+        if (how == 0)
+            device_reset(m.dev, DEVICE_RESET_BY_CLIENT);
+        else if (how == 1)
+            ck_assert_int_eq(device_load(m.dev, &state, NULL, field), 0);
+        else
+            device_drop_client(m.dev);
+        device_start(m.dev);
+        expect(&m, 0, 0);
+    }
     machine_fini(&m);
 }
 END_TEST
@@ -293,6 +349,36 @@ START_TEST(what_is_no_doorbell_is_refused)
 }
 END_TEST
 
+/* A state that is loaded takes the place of the one that they were rung on, seen or not. */
+START_TEST(rings_before_a_load)
+{
+    struct device_io_fd fds[DEVICE_IO_FDS_MAX];
+    struct kit_device from;
+    struct kit_device to;
+    struct kit_stream s;
+    unsigned n;
+
+    kit_init(&from, 0);
+    kit_use(&from);
+    kit_save(&from, 4096, &s);
+    for (int seen = 0; seen < 2; seen++) {
+        kit_init(&to, 0);
+        ck_assert_int_eq(device_io_fds(to.dev, BAR0, fds, &n), 0);
+        device_stop(to.dev);
+        ck_assert_int_eq(eventfd_write(fds[0].fd, 5), 0);
+        if (seen == 1)
+            device_doorbell_rung(to.dev);
+        ck_assert_int_eq(kit_load(&to, &s), 0);
+        device_start(to.dev);
+        ck_assert_uint_eq(fake_get(to.dev, BAR0, COUNT, 4), 2);
+        ck_assert_uint_eq(fake_get(to.dev, BAR0, BELL, 4), 0xaaaa);
+        kit_fini(&to);
+    }
+    kit_free(&s);
+    kit_fini(&from);
+}
+END_TEST
+
 /* Each fd goes once, whoever shares it. */
 START_TEST(fds_are_sent_once)
 {
@@ -330,9 +416,18 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        what_is_told,    both_ways_count_alike,           rings_of_a_stopped_device_wait,
-        power_and_reset, the_next_client_has_another_one, a_hostile_client,
-        it_moves,        what_is_no_doorbell_is_refused,  fds_are_sent_once,
+        what_is_told,
+        both_ways_count_alike,
+        rings_of_a_stopped_device_wait,
+        power_of_a_stopped_device,
+        rings_that_wait_are_forgotten,
+        power_and_reset,
+        the_next_client_has_another_one,
+        a_hostile_client,
+        it_moves,
+        what_is_no_doorbell_is_refused,
+        fds_are_sent_once,
+        rings_before_a_load,
     };
 
     return fake_run("doorbell", tests, ARRAY_SIZE(tests), NULL, 0);

@@ -143,6 +143,7 @@ static void set_gate(struct irq *irq, bool d0, bool intx_disabled, bool msi_enab
     const struct irq_gate gate = { .d0 = d0,
                                    .intx_disabled = intx_disabled,
                                    .msi_enabled = msi_enabled,
+                                   .msi_count = IRQ_MSI_MAX,
                                    .msi_masked = msi_masked };
 
     irq_set_gate(irq, &gate);
@@ -400,7 +401,7 @@ START_TEST(vectors_are_raised_directly)
         ck_assert_int_eq(irq_raise(l.irq, singles[i], 1, &how), -EINVAL);
     }
     ck_assert_int_eq(irq_raise(l.irq, MSI, 1, &how), 0);
-    ck_assert_int_eq(how, IRQ_PENDING_NO_EVENTFD);
+    ck_assert_int_eq(how, IRQ_PENDING_NOT_ENABLED);
     fake_give_eventfd(l.irq, TRIGGER, MSI, 1, l.fd);
     ck_assert_uint_eq(fake_signals(l.fd), 1);
     ck_assert_int_eq(irq_raise(l.irq, MSI, 2, &how), -EINVAL);

@@ -58,6 +58,7 @@ static void set_gate(struct taker *t, bool msi, bool msix, uint32_t masked)
     const struct irq_gate gate = { .d0 = true,
                                    .msi_enabled = msi,
                                    .msix_enabled = msix,
+                                   .msi_count = 4,
                                    .msi_masked = masked,
                                    .msix_masked = masked };
 
@@ -177,7 +178,7 @@ START_TEST(vectors_are_messages_when_the_guest_has_enabled_them)
 
     taker_init(&t, false);
     ck_assert_int_eq(irq_raise(t.line.irq, MSIX, 1, &how), 0);
-    ck_assert_int_eq(how, IRQ_PENDING_NO_EVENTFD);
+    ck_assert_int_eq(how, IRQ_PENDING_NOT_ENABLED);
     set_gate(&t, false, true, 0);
     expect_sent(&t, 1, MSIX, 1);
     ck_assert_int_eq(irq_update(t.line.irq, 4, 4), IRQ_DELIVERED_MESSAGE);
@@ -185,6 +186,56 @@ START_TEST(vectors_are_messages_when_the_guest_has_enabled_them)
     set_gate(&t, true, false, 0);
     ck_assert_int_eq(irq_update(t.line.irq, 5, 1), IRQ_DELIVERED_MESSAGE);
     expect_sent(&t, 3, MSI, 0);
+    line_fini(&t.line);
+}
+END_TEST
+
+/* Of MSI's four vectors the guest was given fewer: what is another's goes to one that it has. */
+START_TEST(messages_go_to_vectors_that_the_guest_has)
+{
+    struct irq_gate gate = { .d0 = true, .msi_enabled = true, .msi_count = 1 };
+    struct taker t;
+    enum irq_delivery how;
+
+    taker_init(&t, false);
+    irq_set_gate(t.line.irq, &gate);
+    irq_update(t.line.irq, 4, 4);
+    expect_sent(&t, 1, MSI, 0);
+    ck_assert_int_eq(irq_raise(t.line.irq, MSI, 1, &how), 0);
+    ck_assert_int_eq(how, IRQ_PENDING_NOT_ENABLED);
+    expect_sent(&t, 1, MSI, 0);
+    gate.msi_count = 2;
+    irq_set_gate(t.line.irq, &gate);
+    expect_sent(&t, 2, MSI, 1); /* what waited for it */
+    irq_update(t.line.irq, 6, 6);
+    ck_assert_uint_eq(t.n, 4);
+    ck_assert_uint_eq(t.sent[2].subindex, 1);
+    ck_assert_uint_eq(t.sent[3].subindex, 0);
+    line_fini(&t.line);
+}
+END_TEST
+
+START_TEST(why_a_message_waits)
+{
+    static const struct {
+        int error;
+        enum irq_delivery how;
+    } rows[] = { { -ENOTSUP, IRQ_PENDING_NO_EVENTFD },
+                 { -EBUSY, IRQ_PENDING_UNANSWERED },
+                 { -ENOTCONN, IRQ_PENDING_NO_WAY },
+                 { -ENOMEM, IRQ_PENDING_NO_EVENTFD } };
+    struct taker t;
+    enum irq_delivery how;
+
+    taker_init(&t, false);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        t.error = rows[i].error;
+        ck_assert_int_eq(irq_raise(t.line.irq, REQ, 0, &how), 0);
+        ck_assert_int_eq(how, rows[i].how);
+    }
+    t.error = 0;
+    irq_retry(t.line.irq);
+    expect_sent(&t, 1, REQ, 0);
     line_fini(&t.line);
 }
 END_TEST
@@ -303,6 +354,24 @@ START_TEST(msix_is_preferred_to_msi)
 }
 END_TEST
 
+START_TEST(eventfds_are_closed_with_their_client)
+{
+    unsigned before = fake_open_fds();
+    struct taker t;
+    int fds[3] = { fake_eventfd(), fake_eventfd(), fake_eventfd() };
+
+    taker_init(&t, false);
+    for (unsigned i = 0; i < 3; i++)
+        fake_give_eventfd(t.line.irq, TRIGGER, MSIX, i, fds[i]);
+    irq_drop_client(t.line.irq);
+    ck_assert_uint_eq(irq_mode(t.line.irq), INTX);
+    fake_give_eventfd(t.line.irq, TRIGGER, MSIX, 2, fds[2]);
+    close_all(fds, 3);
+    line_fini(&t.line);
+    ck_assert_uint_eq(fake_open_fds(), before);
+}
+END_TEST
+
 START_TEST(eventfds_of_another_process)
 {
     struct taker t;
@@ -337,11 +406,14 @@ int main(void)
         what_cannot_be_sent_waits,
         what_holds_an_eventfd_back_holds_a_message_back,
         vectors_are_messages_when_the_guest_has_enabled_them,
+        messages_go_to_vectors_that_the_guest_has,
+        why_a_message_waits,
         vectors_of_their_own,
         a_vector_waits_for_its_own_eventfd,
         masked_vectors_wait,
         off_again,
         msix_is_preferred_to_msi,
+        eventfds_are_closed_with_their_client,
         eventfds_of_another_process,
     };
 

@@ -120,6 +120,42 @@ START_TEST(a_table_is_read_as_it_was_written)
 }
 END_TEST
 
+/* With all the vectors that there can be, nothing is behind the table. */
+START_TEST(the_last_vector)
+{
+    struct msix_state s[2];
+
+    memset(s, 0, sizeof(s));
+    msix_reset(&s[0]);
+    s[1].table[0] = 0x5a;
+    ck_assert_int_eq(msix_write(&s[0], 32, 31 * 16, (const uint32_t[]) { 0xfee00000 }, 4), 0);
+    ck_assert_int_eq(msix_write(&s[0], 32, MASK_OF(31), (const uint32_t[]) { 0 }, 4), 0);
+    ck_assert_uint_eq(s[0].written, 1u << 31);
+    ck_assert_int_eq(msix_write(&s[0], 32, 32 * 16, (const uint32_t[]) { UINT32_MAX }, 4), 0);
+    ck_assert_int_eq(msix_write(&s[0], 32, MASK_OF(32), (const uint32_t[]) { 0 }, 4), 0);
+    ck_assert_uint_eq(s[0].written, 1u << 31);
+    ck_assert_uint_eq(s[0].reserved, 0);
+    ck_assert_uint_eq(s[1].table[0], 0x5a);
+    ck_assert(msix_could_be(&s[0], 32));
+    ck_assert(!msix_could_be(&s[0], 31));
+}
+END_TEST
+
+START_TEST(a_device_whose_client_has_gone_elsewhere)
+{
+    struct machine m;
+
+    machine_init(&m);
+    put(&m, 4, 0x12345678);
+    put(&m, MASK_OF(1), 0);
+    ck_assert_int_eq(device_renew(m.dev), 0);
+    ck_assert_uint_eq(get(&m, 4), 0);
+    ck_assert_uint_eq(get(&m, MASK_OF(1)), 1);
+    ck_assert_uint_eq(device_state(m.dev)->msix.written, 0);
+    machine_fini(&m);
+}
+END_TEST
+
 START_TEST(odd_writes_are_refused)
 {
     static const struct {
@@ -243,6 +279,8 @@ int main(void)
     const TTest *const tests[] = {
         the_capability_tells_where_it_is,
         a_table_is_read_as_it_was_written,
+        the_last_vector,
+        a_device_whose_client_has_gone_elsewhere,
         odd_writes_are_refused,
         a_mask_holds_once_it_was_written,
         the_function_mask_holds_all,

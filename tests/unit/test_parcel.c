@@ -37,6 +37,11 @@ struct world {
 
 static void set_up(struct device *dev)
 {
+    struct device_io_fd doorbell[DEVICE_IO_FDS_MAX];
+    unsigned n;
+
+    ck_assert_int_eq(device_io_fds(dev, VFIO_PCI_BAR0_REGION_INDEX, doorbell, &n), 0);
+    fake_put(dev, VFIO_PCI_BAR2_REGION_INDEX, 4, 4, 0x2468);
     for (uint64_t i = 0; i < 40; i++) {
         int fd = i % 4 == 3 ? -1 : fake_memfd(8192, (unsigned)i);
 
@@ -92,7 +97,9 @@ static void world_init(struct world *w)
     fake_host_init(&w->host);
     description_default(&w->d);
     w->d.pci.caps[1] = (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSI, .vectors = 2 };
-    w->d.pci.n_caps = 2;
+    w->d.pci.caps[2] =
+        (struct pci_cap_description) { .kind = PCI_CAP_KIND_MSIX, .vectors = 3, .bar = 2 };
+    w->d.pci.n_caps = 3;
     w->dev = fake_device(&w->host, &w->d);
     set_up(w->dev);
     ck_assert_int_eq(device_log_start(w->dev, &page, &range, 1), 0);
@@ -204,6 +211,10 @@ START_TEST(what_is_packed_comes_out)
     ck_assert_uint_eq(c->sockets.rest.fds[2].owner, 200);
     ck_assert(c->bar1 >= 0 && c->sockets.socket >= 0 && c->irq.msi[0] >= 0 && c->irq.msi[1] >= 0);
     ck_assert(c->irq.intx == -1 && c->plan.log > 0);
+    ck_assert_uint_eq(c->plan.doorbell, 2);
+    ck_assert(c->doorbell[0] >= 0 && c->doorbell[1] >= 0);
+    ck_assert_uint_eq(c->state.msix.table[4], 0x68);
+    ck_assert_mem_eq(c->state.msix.table, device_state(w.dev)->msix.table, 3 * MSIX_ENTRY_SIZE);
     unpack_free(u);
     world_fini(&w);
 }
@@ -218,9 +229,10 @@ START_TEST(a_device_without_a_client)
     world_init(&w);
     ck_assert_int_eq(unpack_new(&u), 0);
     ck_assert_msg(carry(&w, NULL, u, reason) == 1, "%s", reason);
-    ck_assert_uint_eq(w.n_messages, 5);
+    ck_assert_uint_eq(w.n_messages, 6);
     ck_assert_uint_eq(unpack_fds(u), 1);
     ck_assert_int_eq(unpack_content(u)->sockets.socket, -1);
+    ck_assert_uint_eq(unpack_content(u)->plan.doorbell, 0);
     unpack_free(u);
     world_fini(&w);
 }
@@ -251,7 +263,7 @@ END_TEST
 /* Gives a recorded message to u, with as many fds as an FDS message names. */
 static int give(struct unpack *u, const uint8_t *wire, char *reason)
 {
-    const struct unpack_sizes sizes = { .config = 256 };
+    const struct unpack_sizes sizes = { .config = 256, .msix = 3 * MSIX_ENTRY_SIZE };
     struct stream_message m = { .payload = wire + VFIO_USER_HEADER_SIZE };
     struct handover_fd what;
     unsigned named = 0;
@@ -315,6 +327,55 @@ START_TEST(messages_that_are_missing_or_twice)
             ck_assert_msg(replay(&w, -1, i, reason) == -EINVAL, "message %d twice", i);
     }
     world_fini(&w);
+    ck_assert_uint_eq(fake_open_fds(), before);
+}
+END_TEST
+
+/* Takes the entry of an fd out of the FDS message that has it. Whether there was one. */
+static bool drop_fd(struct world *w, uint32_t role, uint32_t index)
+{
+    struct vfio_user_header hdr;
+    struct handover_fd what;
+
+    for (unsigned i = 0; i < w->n_messages; i++) {
+        uint8_t *wire = w->messages[i];
+
+        memcpy(&hdr, wire, sizeof(hdr));
+        for (size_t at = sizeof(hdr); hdr.command == HANDOVER_FDS && at < hdr.size;
+             at += sizeof(what)) {
+            memcpy(&what, wire + at, sizeof(what));
+            if (what.role != role || what.index != index)
+                continue;
+            memmove(wire + at, wire + at + sizeof(what), hdr.size - at - sizeof(what));
+            hdr.size -= (uint32_t)sizeof(what);
+            memcpy(wire, &hdr, sizeof(hdr));
+            return true;
+        }
+    }
+    return false;
+}
+
+START_TEST(a_planned_fd_is_missing)
+{
+    static const struct {
+        uint32_t role;
+        uint32_t index;
+    } rows[] = {
+        { HANDOVER_FD_BAR1, 0 }, { HANDOVER_FD_CLIENT, 0 },   { HANDOVER_FD_TWIN, 0 },
+        { HANDOVER_FD_FILE, 7 }, { HANDOVER_FD_DOORBELL, 0 }, { HANDOVER_FD_DOORBELL, 1 }
+    };
+    unsigned before = fake_open_fds();
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char reason[UNPACK_REASON_BYTES] = "";
+        struct world w;
+
+        make_recording(&w);
+        ck_assert(drop_fd(&w, rows[i].role, rows[i].index));
+        ck_assert_msg(replay(&w, -1, -1, reason) == -EINVAL, "row %zu", i);
+        ck_assert_msg(strstr(reason, "END: ") == reason, "row %zu: %s", i, reason);
+        world_fini(&w);
+    }
     ck_assert_uint_eq(fake_open_fds(), before);
 }
 END_TEST
@@ -432,10 +493,15 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        what_is_packed_comes_out, a_device_without_a_client,
-        five_thousand_ranges,     messages_that_are_missing_or_twice,
-        every_bit_flipped,        every_length_cut,
-        plans_that_cannot_be,     every_eventfd_has_a_slot,
+        what_is_packed_comes_out,
+        a_device_without_a_client,
+        five_thousand_ranges,
+        a_planned_fd_is_missing,
+        messages_that_are_missing_or_twice,
+        every_bit_flipped,
+        every_length_cut,
+        plans_that_cannot_be,
+        every_eventfd_has_a_slot,
     };
 
     return fake_run("parcel", tests, ARRAY_SIZE(tests), NULL, 0);
