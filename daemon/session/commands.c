@@ -99,7 +99,7 @@ static int handle_dma_unmap(struct command_context *c, const struct message_requ
     if (err != 0 && c->profile == PROFILE_CLOUD_HYPERVISOR) {
         /* This client waits for 24 bytes of payload after an error too, and for ever. */
         log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "DMA_UNMAP of 0x%llx+0x%llx, which is not mapped: answered "
+                    "DMA_UNMAP of 0x%llx+0x%llx: there is no such map: answered "
                     "with success, the client could not read an error",
                     (unsigned long long)unmap->address, (unsigned long long)unmap->size);
         err = 0;
