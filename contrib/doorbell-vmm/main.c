@@ -32,7 +32,7 @@ static const char usage[] =
     "vfio-user device at SOCKET: 100000 times, or RINGS, through KVM_IOEVENTFD, then as often "
     "with\n"
     "a message each. Prints both rates and whether the device has counted all. The device must\n"
-    "offer a plain ioeventfd (\"doorbell\": \"ioeventfd\").\n"
+    "offer a plain ioeventfd: describe it with \"doorbell\": \"ioeventfd\".\n"
     "\n"
     "Exit status: 0 all rings counted, 1 not, 2 usage, 77 no virtual machine can be run here.\n";
 
@@ -76,7 +76,13 @@ static int attach(struct program *p)
     ours.present = VERSION_MAX_MSG_FDS;
     ours.max_msg_fds = 8;
     rc = client_negotiate(p->client, &ours, &theirs);
-    return rc < 0 ? failed("VERSION", rc) : 0;
+    if (rc != -ENOTCONN)
+        return rc < 0 ? failed("VERSION", rc) : 0;
+    fprintf(stderr,
+            "doorbell-vmm: %s: the connection was closed without a reply: is this a control "
+            "socket?\n",
+            p->path);
+    return EXIT_FAILURE;
 }
 
 /* Of BAR0, the plain ioeventfd at the doorbell's place. */
@@ -106,7 +112,10 @@ static int get_doorbell(struct program *p)
     }
     if (p->fd >= 0)
         return 0;
-    fprintf(stderr, "doorbell-vmm: %s: the server offers no ioeventfd for the doorbell\n", p->path);
+    fprintf(stderr,
+            "doorbell-vmm: %s: the server offers no plain ioeventfd for the doorbell: describe the "
+            "device with \"doorbell\": \"ioeventfd\"\n",
+            p->path);
     return EXIT_FAILURE;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Options. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,14 +25,15 @@ static const char usage[] =
     "Talks to the vfio-user server at PATH as a virtual machine would: walks through every "
     "command\n"
     "and every function of the device, tells what it did and got, and stops at the first answer\n"
-    "that is not as expected. Overwrites BAR1, and resets the device before and after.\n"
+    "that is not as expected. Overwrites BAR1. Resets the device at the start, and at the end too\n"
+    "when there was no surprise.\n"
     "\n"
     "With --server it then arms an interrupt, starts another server, migrates the device to it\n"
     "while a thread writes BAR1, and receives the interrupt from there.\n"
     "\n"
-    "With --doorbell-speed it does neither: it rings the doorbell through its eventfd, as KVM "
-    "would,\n"
-    "and by message, and tells how fast each is. No ring may be lost.\n"
+    "With --doorbell-speed it does neither: it rings the doorbell through its eventfd, in KVM's\n"
+    "place, and by message, and tells how fast each is. No ring may be lost. Stock KVM can do so\n"
+    "for a device with \"doorbell\": \"ioeventfd\", and not store the value in shadow memory.\n"
     "\n"
     "  --socket-path PATH   the server's vfio-user socket\n"
     "  --server COMMAND     the destination's command line, without its socket, PATH.destination:\n"
@@ -206,6 +208,9 @@ static int check_options(const struct walk *w, const struct options *o)
         return bad_usage("--doorbell-speed takes an fd, which --no-fds forbids", "");
     if (w->twin && w->no_fds)
         return bad_usage("--twin-socket takes an fd, which --no-fds forbids", "");
+    if (o->scenario.command != NULL && server_check(o->scenario.command) == -EINVAL)
+        return bad_usage("--server takes a program and its options, each quote closed, not: ",
+                         o->scenario.command);
     if (o->scenario_only && o->scenario.command == NULL)
         return bad_usage("--server is needed for that", "");
     return -1;

@@ -98,12 +98,21 @@ static int split(const char *command, const char *path, struct words *out)
             err = add_word(out, with_path(word, path, &found));
     }
     free(word);
-    if (err == 0 && out->n == 0)
+    if (err == 0 && (out->n == 0 || out->at[0][0] == '\0'))
         err = -EINVAL;
     if (err == 0 && !found)
         err = add_word(out, strdup("--socket-path"));
     if (err == 0 && !found)
         err = add_word(out, strdup(path));
+    return err;
+}
+
+int server_check(const char *command)
+{
+    struct words words = { 0 };
+    int err = split(command, "", &words);
+
+    words_fini(&words);
     return err;
 }
 

@@ -17,9 +17,12 @@ struct server {
     char *path;
 };
 
+/* -EINVAL for a command line without a program, or with a quote that is not closed; -ENOMEM. */
+int server_check(const char *command);
+
 /*
  * Starts the program; it is told to end (SIGTERM) when we go. Returns 0; -EEXIST when something is
- * at path already, -EINVAL for a command line without words or with a quote that is not closed.
+ * at path already, or as server_check.
  */
 int server_start(const char *command, const char *path, struct server *out);
 

@@ -69,9 +69,14 @@ void step_version(struct walk *w)
 {
     struct version_caps ours;
     const struct version_caps *server = &w->server;
+    int err;
 
     setup_caps(w, &ours);
-    walk_expect_err(w, "VERSION", 0, client_negotiate(w->client, &ours, &w->server));
+    err = walk_failed(w) ? 0 : client_negotiate(w->client, &ours, &w->server);
+    if (err == -ENOTCONN)
+        walk_fail(w, "the server", "a reply",
+                  "the end of the connection: is this a control socket?");
+    walk_expect_err(w, "VERSION", 0, err);
     if (walk_failed(w))
         return;
     expect_asked_for(w);

@@ -2,6 +2,7 @@
 #include "speed.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -104,7 +105,7 @@ static void step_open(struct speed *s)
 
     walk_expect_err(w, "GET_REGION_IO_FDS", 0, doorbell_open(w->client, &s->doorbell));
     if (!walk_failed(w) && s->doorbell.kind == DOORBELL_NONE)
-        walk_fail(w, "the doorbell", "an eventfd",
+        walk_fail(w, "GET_REGION_IO_FDS", "an eventfd",
                   "none: the device serves it by message only (\"doorbell\": \"none\"?)");
     walk_say(w, "BAR0 + 0x%x is %s", REG_DOORBELL, doorbell_kind_name(s->doorbell.kind));
 }
@@ -172,7 +173,10 @@ int speed_run(struct walk *w, uint32_t n)
     if (err == 0)
         err = client_negotiate(w->client, &ours, &w->server);
     if (err != 0) {
-        fprintf(stderr, "vfu-client: %s: %s\n", w->socket_path, strerror(-err));
+        fprintf(stderr, "vfu-client: %s: %s\n", w->socket_path,
+                err == -ENOTCONN
+                    ? "the connection was closed without a reply: is this a control socket?"
+                    : strerror(-err));
         return -1;
     }
     err = run_steps(&s);

@@ -44,8 +44,11 @@ stop_daemon 'a plain ioeventfd'
 echo '{ "doorbell": "none" }' > "$dir/none.json"
 start_daemon --config "$dir/none.json"
 speed --doorbell-speed 100
-[ $? -eq 1 ] && grep -q 'the doorbell: expected an eventfd, got none' "$dir/out" &&
+[ $? -eq 1 ] && grep -q ': doorbell: GET_REGION_IO_FDS: expected an eventfd, got none' "$dir/out" &&
     ok 'none' || not_ok 'none'
+timeout 30 "$VFU_CLIENT" --socket-path "$dir/control.sock" --doorbell-speed 100 > "$dir/out" 2>&1
+[ $? -eq 1 ] && grep -q 'control.sock: .*: is this a control socket?$' "$dir/out" &&
+    ok 'a control socket' || not_ok 'a control socket'
 stop_daemon 'none'
 
 speed --doorbell-speed 100

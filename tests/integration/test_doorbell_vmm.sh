@@ -46,8 +46,10 @@ says 'no server' 1 'No such file or directory' "$dir/none.sock"
 for doorbell in shadow none; do
     echo "{ \"doorbell\": \"$doorbell\" }" > "$dir/$doorbell.json"
     start_daemon --config "$dir/$doorbell.json"
-    says "no plain ioeventfd: $doorbell" 1 'the server offers no ioeventfd for the doorbell' \
+    says "no plain ioeventfd: $doorbell" 1 'describe the device with "doorbell": "ioeventfd"' \
         "$dir/device.sock"
+    says "a control socket: $doorbell" 1 'control.sock: the connection was closed without a reply: is' \
+        "$dir/control.sock"
     stop_daemon "$doorbell"
 done
 

@@ -61,8 +61,6 @@ surprises 'another device' 'the destination: size of a region: expected 0x4000' 
 surprises 'no such program' 'expected a server to listen there, got its end' \
     --server "$dir/no-such-program"
 surprises 'a server that ends' 'expected a server to listen there, got its end' --server 'true {}'
-surprises 'an open quote' 'Invalid argument' --server "vfio-userd 'x"
-surprises 'no words' 'Invalid argument' --server ' '
 : > "$dir/device.sock.destination"
 client --server "$server"
 [ $? -eq 1 ] && grep -q 'File exists' "$dir/out" && [ -f "$dir/device.sock.destination" ] &&
@@ -75,6 +73,14 @@ for options in '--server' '--deadline 2' '--start-source' '--server x --deadline
     # shellcheck disable=SC2086 # several words
     client $options
     [ $? -eq 2 ] && ok "usage: $options" || not_ok "usage: $options"
+done
+for command in '' ' ' $' \t\n' "''" "vfio-userd 'x"; do
+    client --server "$command"
+    if [ $? -eq 2 ] && grep -qF -- '--server takes a program' "$dir/out"; then
+        ok "usage: --server [$command]"
+    else
+        not_ok "usage: --server [$command]"
+    fi
 done
 
 finish

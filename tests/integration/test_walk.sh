@@ -13,6 +13,9 @@ said() {
 }
 
 start_daemon
+timeout 30 "$VFU_CLIENT" --socket-path "$dir/control.sock" > "$dir/out" 2>&1
+[ $? -eq 1 ] && grep -q 'expected a reply, got .*: is this a control socket?$' "$dir/out" &&
+    ok 'a control socket' || not_ok 'a control socket'
 walk 'the default device'
 said 'the doorbell by eventfd' '^29  doorbell  .* by an eventfd with shadow memory, 2 by message:$'
 said 'interrupts by message' 'with one: the eventfd alone'
