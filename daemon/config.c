@@ -311,10 +311,13 @@ NUMBER_PARSER(limit_data, struct device_description, limits.max_data_xfer_size, 
 static int limit_timeout(struct place *p, struct json_object *value, void *into)
 {
     double seconds = 0;
+    char *end = NULL;
 
-    if (json_object_is_type(value, json_type_int) || json_object_is_type(value, json_type_double))
+    if (json_object_is_type(value, json_type_string))
+        seconds = strtod(json_object_get_string(value), &end);
+    else if (!json_object_is_type(value, json_type_boolean))
         seconds = json_object_get_double(value);
-    if (!(seconds >= 0.01 && seconds <= 3600))
+    if ((end != NULL && *end != '\0') || !(seconds >= 0.01 && seconds <= 3600))
         return place_refuse(p, "must be a number of seconds from 0.01 to 3600");
     ((struct device_description *)into)->limits.client_timeout_ms =
         (uint32_t)(seconds * 1000 + 0.5);

@@ -211,7 +211,7 @@ START_TEST(how_the_client_is_reached)
     ck_assert_uint_eq(d.pci.caps[0].bar, 5);
     description_fini(&d);
     parse("{\"doorbell\": \"none\", \"irq_message\": \"fallback\","
-          " \"limits\": {\"client_timeout\": 3600},"
+          " \"limits\": {\"client_timeout\": \"3600\"},"
           " \"pci\": {\"capabilities\": [{\"kind\": \"msix\"}]}}",
           &d);
     ck_assert_int_eq(d.doorbell, DOORBELL_NONE);

@@ -185,7 +185,11 @@ static const struct {
       "limits.max_data_xfer_size: 4095 (0xfff) is not between 4096 and 16777216 (0x1000000)" },
     { LIMIT("\"max_data_xfer_size\": 16777217"), "limits.max_data_xfer_size: 16777217 (0x1000001) "
                                                  "is not between 4096 and 16777216 (0x1000000)" },
-    { LIMIT("\"client_timeout\": \"5\""), TIMEOUT },
+    { LIMIT("\"client_timeout\": \"5 s\""), TIMEOUT },
+    { LIMIT("\"client_timeout\": \"\""), TIMEOUT },
+    { LIMIT("\"client_timeout\": true"), TIMEOUT },
+    { LIMIT("\"client_timeout\": [5]"), TIMEOUT },
+    { LIMIT("\"client_timeout\": \"nan\""), TIMEOUT },
     { LIMIT("\"client_timeout\": 0"), TIMEOUT },
     { LIMIT("\"client_timeout\": 0.009"), TIMEOUT },
     { LIMIT("\"client_timeout\": 3601"), TIMEOUT },
