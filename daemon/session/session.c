@@ -41,6 +41,9 @@
 /* As many reads as it takes at most to receive all that a socket's buffer holds. */
 #define WHOLE_READS 4
 
+/* How often a command whose time is over is given another turn of the loop. */
+#define POSTPONED_MAX 8
+
 static void on_socket(void *arg, int events);
 static void on_rest(uv_idle_t *idle);
 
@@ -101,34 +104,53 @@ void session_close(struct session *s, const char *reason)
     session_discard(s);
 }
 
-/* What has come by now. The session may be closed by it. */
-static void read_all(struct session *s)
+/*
+ * Reads what has come by now and may be an answer, for no longer than a turn. The session may be
+ * closed by it.
+ */
+static void read_answers(struct session *s)
 {
-    bool finishing = s->finishing;
+    bool twin = s->twin.state != TWIN_NONE;
 
-    s->finishing = true;
-    for (int i = 0; i < WHOLE_READS && !s->closing; i++)
+    for (int i = 0; i < WHOLE_READS && !twin && !s->left && !s->closing; i++)
         on_socket(s, UV_READABLE);
     for (int i = 0; i < WHOLE_READS && !s->closing; i++)
         twin_read(s);
-    s->finishing = finishing;
+}
+
+/*
+ * Whether an answer that has come is handled: it may have come while the loop was busy, or this
+ * process did not run. One that is behind requests has to wait for its turn, which is not waited
+ * for without end: others have theirs.
+ */
+static bool has_caught_up(struct session *s)
+{
+    if (!s->left)
+        read_answers(s);
+    if (s->left && s->twin.state == TWIN_NONE && s->postponed < POSTPONED_MAX) {
+        s->postponed++;
+        return false;
+    }
+    s->postponed = 0;
+    return true;
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct session *s = timer->data;
+    bool over = true;
 
     if (!s->attached) {
         session_refuse(s, "no VERSION message came in time");
         session_close(s, "");
         return;
     }
-    /* An answer may have come while the loop was busy, or this process did not run. */
     if (!s->frozen && server_commands_deadline(&s->commands) <= session_now_ms())
-        read_all(s);
+        over = has_caught_up(s);
     if (s->closing)
         return;
-    server_commands_expire(&s->commands, session_now_ms());
+    if (over)
+        server_commands_expire(&s->commands, session_now_ms());
     session_settle(s);
 }
 
@@ -279,7 +301,7 @@ bool session_settle(struct session *s)
     if (s->closing)
         return false;
     err = flush(s);
-    twin_flush(s);
+    twin_settle(s);
     if (err == 0 && server_commands_has_room(&s->commands)) {
         device_retry_interrupts(s->dev);
         err = flush(s);

@@ -26,6 +26,7 @@ struct session_twin {
     struct stream *stream; /* NULL, unless it is open */
     struct watch *watch;
     int events; /* it is watched for */
+    int err;    /* why it takes nothing any more; 0: it does */
     struct tap tap;
 };
 
@@ -51,6 +52,7 @@ struct session {
     bool out_of_step;  /* what it sends is no message, and that has been said */
     struct tap tap;
     const char *end_reason; /* why there is no more to read, when that is so */
+    unsigned postponed;     /* how often a command got another turn beyond its time */
     bool attached;
     bool closing;
     bool finishing; /* what the client sent is handled now, however long it takes */

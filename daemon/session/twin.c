@@ -16,8 +16,6 @@ static void on_twin(void *arg, int events)
 {
     struct session *s = arg;
 
-    if ((events & UV_WRITABLE) != 0)
-        twin_flush(s);
     if ((events & UV_READABLE) != 0)
         twin_read(s);
     session_settle(s);
@@ -85,6 +83,14 @@ static bool is_gone(const struct session *s)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0;
 }
 
+static const char *reason_of(int err)
+{
+    if (err == -EPROTO)
+        return "what came on it is no message";
+    return err == -ENOTCONN || err == -EPIPE || err == -ECONNRESET ? "by the client"
+                                                                   : strerror(-err);
+}
+
 /* Without it our commands have no way: whoever waits for one hears that. */
 static void lose(struct session *s, const char *reason)
 {
@@ -131,16 +137,32 @@ void twin_read(struct session *s)
         stream_message_fini(stream, &m);
     }
     if (n < 0)
-        lose(s, n == -EPROTO     ? "what came on it is no message"
-                : n == -ENOTCONN ? "by the client"
-                                 : strerror(-n));
+        lose(s, reason_of(n));
     s->in_turn = false;
 }
 
 void twin_flush(struct session *s)
 {
-    if (s->twin.stream != NULL)
-        stream_flush(s->twin.stream);
+    struct session_twin *t = &s->twin;
+    int err = t->stream != NULL && t->err == 0 ? stream_flush(t->stream) : 0;
+
+    if (err != -EAGAIN && err != 0)
+        t->err = err;
+}
+
+/* As many reads as it takes at most to receive all that a socket's buffer holds. */
+#define WHOLE_READS 4
+
+void twin_settle(struct session *s)
+{
+    struct session_twin *t = &s->twin;
+
+    twin_flush(s);
+    /* Replies may have come before its end. */
+    for (int i = 0; i < WHOLE_READS && t->stream != NULL && t->err != 0; i++)
+        twin_read(s);
+    if (t->stream != NULL && t->err != 0)
+        lose(s, reason_of(t->err));
 }
 
 void twin_wait(struct session *s)

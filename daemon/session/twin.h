@@ -25,8 +25,14 @@ int twin_open(struct session *s, int *theirs);
  */
 int twin_adopt(struct session *s, int fd, struct stream_rest *rest);
 
-/* Sends what the socket takes. When it is dead, the next read will tell. */
+/*
+ * Sends what the socket takes. That it is dead is only noted: whoever asked for the sending may be
+ * in the middle of something, and our commands fail in the next twin_settle.
+ */
 void twin_flush(struct session *s);
+
+/* Sends what the socket takes; when it is dead, that is the end of it. */
+void twin_settle(struct session *s);
 
 /* Waits for what comes next on it, or for nothing while the session is frozen. */
 void twin_wait(struct session *s);

@@ -197,6 +197,14 @@ tests_integration_test_concurrency_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_concurrency_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_concurrency_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_overload
+TESTS += tests/integration/test_overload
+tests_integration_test_overload_SOURCES = tests/integration/test_overload.c \
+	tests/integration/raw_peer.c tests/integration/raw_peer.h $(INTEGRATION_HARNESS)
+tests_integration_test_overload_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_overload_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_overload_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/integration/test_handover_twin
 TESTS += tests/integration/test_handover_twin
 tests_integration_test_handover_twin_SOURCES = tests/integration/test_handover_twin.c \
