@@ -147,17 +147,20 @@ static int serve_twin(struct client *c, int64_t deadline)
     return n;
 }
 
-/* Receives on the twin. Its end is no error: should the server have ended, the other socket tells.
+/*
+ * Receives on the twin. Its end is no error, also when the server did not read all before it:
+ * should the server have ended, the other socket tells.
  */
 static int fill_twin(struct client *c)
 {
     int n = stream_fill(c->twin);
 
-    if (n == -ENOTCONN) {
+    if (n == -ENOTCONN || n == -ECONNRESET) {
         stream_free(c->twin);
         c->twin = NULL;
+        return 0;
     }
-    return n < 0 && n != -ENOTCONN ? n : 0;
+    return n < 0 ? n : 0;
 }
 
 /* Receives what comes first, on either socket. Returns 0, 1 when fd is readable, or -errno. */

@@ -2,6 +2,7 @@
 #include "server_commands.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "message.h"
@@ -10,6 +11,9 @@
 /* Where the data begins, from the end of the header. */
 #define WIDE_HEAD   sizeof(struct vfio_user_dma_access)
 #define NARROW_HEAD 12u
+
+/* Bytes for what is said of a command in the log. */
+#define DESCRIPTION 96
 
 void server_commands_init(struct server_commands *c, struct dma *dma, struct log_limit *limit)
 {
@@ -234,18 +238,47 @@ static void take_shape(struct server_commands *c, uint64_t now,
         dma_message_done(c->dma, question->tag, err, NULL, 0);
 }
 
+/* Begins a line on a command: what it was. */
+static void describe(const struct server_command *sent, char out[DESCRIPTION])
+{
+    const char *name = message_command_name(sent->command);
+
+    if (sent->command == VFIO_USER_VM_INTERRUPT)
+        snprintf(out, DESCRIPTION, "%s of index %u, vector %u, id %u", name, sent->index,
+                 sent->subindex, sent->id);
+    else
+        snprintf(out, DESCRIPTION, "%s of 0x%llx, %u bytes, id %u", name,
+                 (unsigned long long)sent->iova, sent->len, sent->id);
+}
+
+/* The client's own word is told apart from what we find wrong with what it sent. */
+static void log_refused(struct server_commands *c, const struct server_command *sent, int err)
+{
+    char what[DESCRIPTION];
+
+    describe(sent, what);
+    log_limited(c->limit, LOG_LEVEL_WARNING, "session", "%s: the client replied: %s", what,
+                strerror(-err));
+}
+
 static void take_dma(struct server_commands *c, const struct server_command *sent, int err,
                      const uint8_t *payload, size_t len)
 {
     struct message_dma_reply view = { 0 };
+    char what[DESCRIPTION];
 
-    if (err == 0)
+    if (err != 0) {
+        log_refused(c, sent, err);
+    } else {
         err = message_decode_dma_reply(sent->command, c->shape == DMA_SHAPE_NARROW, payload, len,
                                        sent->iova, sent->len, &view);
-    if (err != 0)
-        log_limited(c->limit, LOG_LEVEL_WARNING, "session", "%s of 0x%llx, %u bytes: %s",
-                    message_command_name(sent->command), (unsigned long long)sent->iova, sent->len,
-                    strerror(-err));
+        if (err != 0) {
+            describe(sent, what);
+            log_limited(c->limit, LOG_LEVEL_WARNING, "session",
+                        "%s: its reply of %zu bytes does not fit, or speaks of another transfer",
+                        what, VFIO_USER_HEADER_SIZE + len);
+        }
+    }
     dma_message_done(c->dma, sent->tag, err, view.data, sent->len);
 }
 
@@ -253,14 +286,16 @@ static void take_dma(struct server_commands *c, const struct server_command *sen
 static void take_interrupt(struct server_commands *c, const struct server_command *sent, int err,
                            size_t len)
 {
-    if (err != 0)
+    char what[DESCRIPTION];
+
+    if (err != 0) {
+        log_refused(c, sent, err);
+    } else if (len != 0) {
+        describe(sent, what);
         log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "VM_INTERRUPT of index %u, vector %u: %s", sent->index, sent->subindex,
-                    strerror(-err));
-    else if (len != 0)
-        log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "a reply to VM_INTERRUPT, id %u, has %zu bytes behind its header: dropped",
-                    sent->id, len);
+                    "%s: its reply of %zu bytes is more than a header: dropped", what,
+                    VFIO_USER_HEADER_SIZE + len);
+    }
 }
 
 /* What no command waits for. */
@@ -342,16 +377,11 @@ static void fail(struct server_commands *c, struct server_command *slot, int err
 
 static void log_expired(struct server_commands *c, const struct server_command *sent)
 {
-    const char *name = message_command_name(sent->command);
+    char what[DESCRIPTION];
 
-    if (sent->command == VFIO_USER_VM_INTERRUPT)
-        log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "%s of index %u, vector %u, id %u: no reply within %u ms", name, sent->index,
-                    sent->subindex, sent->id, c->timeout_ms);
-    else
-        log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "%s of 0x%llx, %u bytes, id %u: no reply within %u ms", name,
-                    (unsigned long long)sent->iova, sent->len, sent->id, c->timeout_ms);
+    describe(sent, what);
+    log_limited(c->limit, LOG_LEVEL_WARNING, "session", "%s: no reply within %u ms", what,
+                c->timeout_ms);
 }
 
 void server_commands_expire(struct server_commands *c, uint64_t now)

@@ -234,8 +234,8 @@ START_TEST(answers_in_another_order)
     raw_answer(&peer, sock, &read, EIO);
     raw_settle(&peer);
     ck_assert_uint_eq(raw_dma_outcome(&peer), FAILED + EIO);
-    wait_log(&s, "VM_INTERRUPT of index 0, vector 0: Cannot allocate memory");
-    wait_log(&s, "DMA_READ of 0x1000, 4096 bytes: Input/output error");
+    wait_log(&s, "VM_INTERRUPT of index 0, vector 0, id 2: the client replied: Cannot allocate");
+    wait_log(&s, "DMA_READ of 0x1000, 4096 bytes, id 3: the client replied: Input/output error");
     ck_assert(!server_log_has(&s, "not asked for"));
     end(&s);
 }
@@ -254,9 +254,11 @@ START_TEST(answers_of_a_wrong_size)
     raw_reply(sock, &c.hdr, 0, peer.guest, 100);
     raw_settle(&peer);
     ck_assert_uint_eq(raw_dma_outcome(&peer), FAILED + EINVAL);
+    wait_log(&s, "DMA_READ of 0x0, 4096 bytes, id 0: its reply of 116 bytes does not fit, or");
     c = next_of(VFIO_USER_VM_INTERRUPT); /* that DMA has failed */
     raw_reply(sock, &c.hdr, 0, peer.guest, 8);
-    wait_log(&s, "a reply to VM_INTERRUPT, id 1, has 8 bytes behind its header: dropped");
+    wait_log(&s, "VM_INTERRUPT of index 0, vector 0, id 1: its reply of 24 bytes is more than a "
+                 "header: dropped");
     c.hdr.id = 4711;
     raw_reply(sock, &c.hdr, 0, NULL, 0);
     wait_log(&s, "a reply to VM_INTERRUPT, id 4711, that was not asked for: ignored");

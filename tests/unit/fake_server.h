@@ -43,6 +43,7 @@ struct step {
         QUIET,      /* nothing may come for 50 ms */
         HANG,       /* do nothing until killed */
         HALF_REPLY, /* half a header, then close */
+        UNREAD,     /* wait until something has come, and leave it there */
         CLOSE_TWIN,
     } what;
     unsigned command;
@@ -146,6 +147,8 @@ static inline bool server_step(struct stream *main, struct stream **twin, struct
         return server_expect(s, step);
     case QUIET:
         return poll(&p, 1, 50) == 0;
+    case UNREAD:
+        return poll(&p, 1, 2000) == 1;
     case HALF_REPLY:
         return write(stream_fd(s), last, 8) == 8;
     case CLOSE_TWIN:

@@ -244,6 +244,96 @@ START_TEST(a_twin_is_served)
 }
 END_TEST
 
+/* The server closes the twin with a reply unread, which is another end, and no error either. */
+START_TEST(a_twin_that_is_reset)
+{
+    static const char json[] = "\0\0\1\0{\"capabilities\":{" TWIN ",\"vm_interrupt\":true}}";
+    const struct step steps[] = {
+        { .what = REQUEST, .command = VFIO_USER_VERSION },
+        { .what = REPLY, .len = sizeof(json), .payload = json, .change = WITH_TWIN },
+        { .what = REQUEST, .command = VFIO_USER_REGION_READ },
+        { .what = COMMAND,
+          .command = VFIO_USER_VM_INTERRUPT,
+          .len = sizeof(vector),
+          .payload = &vector,
+          .change = ON_TWIN },
+        { .what = UNREAD, .change = ON_TWIN },
+        { .what = CLOSE_TWIN },
+        { .what = REPLY, .len = sizeof(empty), .payload = &empty },
+        { .what = REQUEST, .command = VFIO_USER_REGION_READ },
+        { .what = REPLY, .len = sizeof(empty), .payload = &empty },
+        { .what = END },
+    };
+    struct interrupts interrupts = { 0 };
+    struct version_caps theirs;
+    struct server server;
+    char nothing;
+
+    server_start(&server, steps);
+    client_set_interrupt(server.client, on_interrupt, &interrupts);
+    ck_assert_int_eq(negotiate(server.client, VERSION_TWIN_SOCKET | VERSION_VM_INTERRUPT, &theirs),
+                     0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(client_region_read(server.client, 1, 0, &nothing, 0), 0);
+    ck_assert_uint_eq(interrupts.n, 1);
+    ck_assert_ptr_null(client_twin(server.client));
+    server_finish(&server);
+}
+END_TEST
+
+/* Commands of a length that does not fit what they say are refused, and reach no memory. */
+static const struct bad_dma {
+    uint16_t command;
+    uint64_t count;
+    size_t len;
+} bad_dmas[] = {
+    { VFIO_USER_DMA_WRITE, 4, sizeof(dma) + 3 },
+    { VFIO_USER_DMA_WRITE, 4, sizeof(dma) + 5 },
+    { VFIO_USER_DMA_WRITE, 1ull << 32, sizeof(dma) },
+    { VFIO_USER_DMA_WRITE, 0, sizeof(dma) - 1 },
+    { VFIO_USER_DMA_READ, 4, sizeof(dma) + 1 },
+    { VFIO_USER_DMA_READ, 4, sizeof(dma) + 4 },
+    { VFIO_USER_DMA_READ, 4, sizeof(dma) - 1 },
+    { VFIO_USER_DMA_READ, UINT64_MAX, sizeof(dma) },
+};
+
+static int refuse_to_read(void *opaque, uint64_t address, void *data, uint64_t count)
+{
+    (void)opaque;
+    ck_abort_msg("%llu bytes at 0x%llx are read to %p", (unsigned long long)count,
+                 (unsigned long long)address, data);
+    return 0;
+}
+
+static int refuse_to_write(void *opaque, uint64_t address, const void *data, uint64_t count)
+{
+    (void)opaque;
+    ck_abort_msg("%llu bytes at 0x%llx are written from %p", (unsigned long long)count,
+                 (unsigned long long)address, data);
+    return 0;
+}
+
+START_TEST(dma_of_a_wrong_length)
+{
+    const struct bad_dma *bad = &bad_dmas[_i];
+    const struct client_memory memory = { .read = refuse_to_read, .write = refuse_to_write };
+    struct vfio_user_dma_access payload[2] = { { .address = 0x11, .count = bad->count } };
+    const struct step steps[] = {
+        { .what = REQUEST, .command = VFIO_USER_DEVICE_RESET },
+        { .what = COMMAND, .command = bad->command, .len = bad->len, .payload = payload },
+        { .what = EXPECT, .command = bad->command, .error = EINVAL },
+        { .what = REPLY },
+        { .what = END },
+    };
+    struct server server;
+
+    server_start(&server, steps);
+    client_set_memory(server.client, &memory);
+    ck_assert_int_eq(client_reset(server.client), 0);
+    server_finish(&server);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("client_twin");
@@ -255,6 +345,8 @@ int main(void)
     tcase_add_loop_test(tc, what_is_on_the_wrong_socket, 0, 2);
     tcase_add_loop_test(tc, interrupts_on_the_one_socket, 0, 2);
     tcase_add_test(tc, a_twin_is_served);
+    tcase_add_test(tc, a_twin_that_is_reset);
+    tcase_add_loop_test(tc, dma_of_a_wrong_length, 0, COUNT(bad_dmas));
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }

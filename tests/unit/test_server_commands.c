@@ -203,12 +203,15 @@ START_TEST(odd_answers_to_interrupts)
     ck_assert_int_eq(interrupt(&w, 3), 0);
     hdr = hear(&w, NULL, 0);
     answer(&w, &hdr, EPERM, NULL, 0);
-    expect_log(&w, "VM_INTERRUPT of index 1, vector 3: Operation not permitted");
+    expect_log(&w, "4 VM_INTERRUPT of index 1, vector 3, id 0: the client replied: Operation not "
+                   "permitted");
     ck_assert(server_commands_quiet(&w.c));
     ck_assert_int_eq(interrupt(&w, 3), 0);
     hdr = hear(&w, NULL, 0);
     answer(&w, &hdr, 0, "12345678", 8);
-    expect_log(&w, "a reply to VM_INTERRUPT, id 1, has 8 bytes behind its header: dropped");
+    expect_log(&w,
+               "4 VM_INTERRUPT of index 1, vector 3, id 1: its reply of 24 bytes is more than a "
+               "header: dropped");
     ck_assert(server_commands_quiet(&w.c));
     world_fini(&w);
 }
@@ -221,6 +224,7 @@ START_TEST(dma_replies_of_a_wrong_size)
     uint8_t payload[256] = { 0 };
     const struct vfio_user_dma_access access = { .address = 0x1000, .count = 64 };
     struct vfio_user_header hdr;
+    char line[160];
     struct counted c;
     struct world w;
 
@@ -231,7 +235,16 @@ START_TEST(dma_replies_of_a_wrong_size)
     answer(&w, &hdr, 0, payload, sizes[_i]);
     ck_assert_int_eq(c.ends, 1);
     ck_assert_int_eq(c.err, -EINVAL);
-    expect_log(&w, "DMA_READ of 0x1000, 64 bytes: Invalid argument");
+    snprintf(line, sizeof(line),
+             "4 DMA_READ of 0x1000, 64 bytes, id 0: its reply of %zu bytes does not fit, or speaks "
+             "of another transfer",
+             16 + sizes[_i]);
+    expect_log(&w, line);
+    start(&w, &c, DMA_FROM_GUEST, 64);
+    hdr = hear(&w, NULL, 0);
+    answer(&w, &hdr, EINVAL, payload, sizes[_i]); /* its own word, and no other */
+    ck_assert_int_eq(c.err, -EINVAL);
+    expect_log(&w, "4 DMA_READ of 0x1000, 64 bytes, id 1: the client replied: Invalid argument");
     start(&w, &c, DMA_FROM_GUEST, 64); /* and it goes on */
     hdr = hear(&w, NULL, 0);
     answer_read(&w, &hdr, 64, 1);
