@@ -9,9 +9,15 @@
 /* What only some clients have has a row only for them. */
 static void print_ways(struct json_object *client)
 {
-    bool twin = ctl_bool(client, "twin_socket");
+    const char *state = ctl_string(client, "twin_socket");
+    bool twin = strcmp(state, "open") == 0;
     bool interrupts = ctl_bool(client, "vm_interrupt");
 
+    if (strcmp(state, "closed") == 0) {
+        format_label("");
+        puts("twin socket closed: no DMA and interrupts by message");
+        return;
+    }
     if (!twin && !interrupts)
         return;
     format_label("");

@@ -13,6 +13,12 @@
 #include "device/description.h"
 #include "version.h"
 
+enum twin_state {
+    TWIN_NONE, /* the client has none: our commands share the one socket */
+    TWIN_OPEN,
+    TWIN_LOST, /* it had one: our commands have no way to it */
+};
+
 struct client_info {
     pid_t pid; /* when it connected; 0 where unknown */
     uid_t uid;
@@ -20,6 +26,7 @@ struct client_info {
     int64_t since;               /* ns since the Epoch */
     enum client_profile profile; /* never PROFILE_AUTO */
     struct version_caps caps;    /* as negotiated; no twin_socket any more when that is lost */
+    enum twin_state twin;
     uint64_t requests;           /* handled */
     uint64_t errors;             /* of these, answered with an error */
 };

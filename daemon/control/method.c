@@ -52,6 +52,15 @@ struct json_object *method_parameter(struct json_object *parameters, const char 
     return value;
 }
 
+static const char *twin_name(enum twin_state twin)
+{
+    static const char *const names[] = {
+        [TWIN_NONE] = "none", [TWIN_OPEN] = "open", [TWIN_LOST] = "closed"
+    };
+
+    return names[twin];
+}
+
 struct json_object *method_client(const struct client_info *client)
 {
     struct json_object *o = json_object_new_object();
@@ -64,7 +73,7 @@ struct json_object *method_client(const struct client_info *client)
     method_add_string(o, "profile", client_profile_name(client->profile));
     method_add_string(o, "protocol", protocol);
     method_add_int(o, "max_data_xfer_size", (int64_t)client->caps.max_data_xfer_size);
-    method_add_bool(o, "twin_socket", client->caps.twin_socket);
+    method_add_string(o, "twin_socket", twin_name(client->twin));
     method_add_bool(o, "vm_interrupt", client->caps.vm_interrupt);
     method_add_int(o, "requests", (int64_t)client->requests);
     method_add_int(o, "errors", (int64_t)client->errors);

@@ -34,7 +34,7 @@ int session_snapshot(const struct session *s, struct session_snapshot *out,
         .limits = s->limits,
         .dma_shape = (uint32_t)s->commands.shape,
         .dma_next_id = s->commands.next_id,
-        .twin = (uint32_t)s->twin.state,
+        .twin = (uint32_t)s->info.twin,
         .client_fds = s->context.max_fds,
         .shared_seen = s->context.shared_seen,
         .by_message_said = s->context.by_message_said,
@@ -110,6 +110,7 @@ static int restore(struct session *s, struct session_sockets *sockets,
     int err;
 
     s->info = snapshot->info;
+    s->info.twin = TWIN_NONE; /* so far */
     s->info.pid = socket_info.pid;
     s->info.uid = socket_info.uid;
     s->info.uid_known = socket_info.uid_known;
@@ -124,7 +125,7 @@ static int restore(struct session *s, struct session_sockets *sockets,
     if (err == 0 && snapshot->twin == TWIN_OPEN)
         err = twin_adopt(s, take_fd(&sockets->twin), &sockets->twin_rest);
     if (err == 0 && snapshot->twin == TWIN_LOST) {
-        s->twin.state = TWIN_LOST;
+        s->info.twin = TWIN_LOST;
         s->commands.stream = NULL;
     }
     return err;

@@ -110,7 +110,7 @@ void session_close(struct session *s, const char *reason)
  */
 static void read_answers(struct session *s)
 {
-    bool twin = s->twin.state != TWIN_NONE;
+    bool twin = s->info.twin != TWIN_NONE;
 
     for (int i = 0; i < WHOLE_READS && !twin && !s->left && !s->closing; i++)
         on_socket(s, UV_READABLE);
@@ -127,7 +127,7 @@ static bool has_caught_up(struct session *s)
 {
     if (!s->left)
         read_answers(s);
-    if (s->left && s->twin.state == TWIN_NONE && s->postponed < POSTPONED_MAX) {
+    if (s->left && s->info.twin == TWIN_NONE && s->postponed < POSTPONED_MAX) {
         s->postponed++;
         return false;
     }
@@ -443,7 +443,7 @@ static bool handle_message(struct session *s, struct stream_message *m)
         goes_on = handshake_take(s, m);
     else if ((m->hdr.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_REPLY)
         goes_on = handle_request(s, m);
-    else if (s->twin.state == TWIN_NONE)
+    else if (s->info.twin == TWIN_NONE)
         server_commands_reply(&s->commands, session_now_ms(), m);
     else
         log_limited(&s->limit, LOG_LEVEL_WARNING, "session",

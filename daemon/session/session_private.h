@@ -20,9 +20,8 @@ struct side_fd {
     int fd; /* a duplicate; -1 */
 };
 
-/* The twin socket. */
+/* The twin socket; its state is in the client_info. */
 struct session_twin {
-    enum twin_state state;
     struct stream *stream; /* NULL, unless it is open */
     struct watch *watch;
     int events; /* it is watched for */

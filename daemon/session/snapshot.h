@@ -14,12 +14,6 @@
 #include "device/description.h"
 #include "stream_rest.h"
 
-enum twin_state {
-    TWIN_NONE, /* the client has none: our commands share the one socket */
-    TWIN_OPEN,
-    TWIN_LOST, /* it had one: our commands have no way to it */
-};
-
 struct session_snapshot {
     struct client_info info;     /* pid and uid are the socket's to tell */
     struct device_limits limits; /* that the client was told */

@@ -35,7 +35,7 @@ static int make(struct session *s, int fd)
         return err;
     }
     t->events = UV_READABLE;
-    t->state = TWIN_OPEN;
+    s->info.twin = TWIN_OPEN;
     tap_init(&t->tap, t->stream, &s->info, s->host.connection);
     t->tap.twin = true;
     tap_set(&t->tap, s->tap.capture);
@@ -99,7 +99,7 @@ static void lose(struct session *s, const char *reason)
                     "pid %d: the twin socket is closed: %s: no more DMA and interrupts by message",
                     (int)s->info.pid, reason);
     twin_free(s);
-    s->twin.state = TWIN_LOST;
+    s->info.twin = TWIN_LOST;
     s->info.caps.twin_socket = false;
     server_commands_abandon(&s->commands);
 }

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <check.h>
 #include <errno.h>
+#include <json-c/json.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -53,6 +54,16 @@ static void expect_rest(const struct server *s)
     ck_assert_int_lt(used_ms(s) - before, 150);
 }
 
+/* What GetStatus says of it. */
+static void expect_twin(const struct server *s, const char *state)
+{
+    struct json_object *status = server_status(s);
+    struct json_object *client = json_object_object_get(status, "client");
+
+    ck_assert_str_eq(json_object_get_string(json_object_object_get(client, "twin_socket")), state);
+    json_object_put(status);
+}
+
 static void expect_lost(const struct server *s)
 {
     int64_t until = now_ms() + 2000;
@@ -61,6 +72,7 @@ static void expect_lost(const struct server *s)
         ck_assert_int_lt(now_ms(), until);
         poll(NULL, 0, 5);
     }
+    expect_twin(s, "closed");
     expect_rest(s);
     raw_start_dma(&peer, 1, 0, PIECE);
     ck_assert_uint_eq(raw_dma_outcome(&peer), FAILED + ENOTCONN);
@@ -109,6 +121,7 @@ START_TEST(a_twin_that_is_full)
     server_start(&s, NULL);
     raw_connect(&peer, &s, RAW_TWIN);
     raw_map(&peer);
+    expect_twin(&s, "open");
     fill(peer.twin);
     expect_rest(&s);
     ck_assert_int_lt(server_status_call(&s), 1000);

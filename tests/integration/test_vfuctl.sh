@@ -145,7 +145,7 @@ status_json() {
     printf '"subsystem_vendor":51966,"subsystem_device":47806},"power":"D0","bus_master":false,'
     printf '"bar1_size":16384,"log_level":"%s","capturing":false,' "$1"
     printf '"client":{"pid":CLIENT,"uid":%s,"since":TIME,"profile":"strict","protocol":"0.1",' "$uid"
-    printf '"max_data_xfer_size":1048576,"twin_socket":false,"vm_interrupt":false,"requests":%s,"errors":1},' "$2"
+    printf '"max_data_xfer_size":1048576,"twin_socket":"none","vm_interrupt":false,"requests":%s,"errors":1},' "$2"
     printf '"timer":{"deadline":null,"fired":0},'
     printf '"interrupts":{"mode":"intx","level":%s,"enable":4294967295,"count":%s},' "$3" "$4"
     printf '"dma":{"maps":1,"shared":1,"files":1,"bytes_direct":0,"bytes_message":0},'

@@ -89,7 +89,7 @@ call() {
 }
 
 client='{"pid":1234,"uid":1000,"since":1732291387250000000,"profile":"qemu","protocol":"0.1",
-"max_data_xfer_size":1048576,"twin_socket":false,"vm_interrupt":false,"requests":69481,"errors":1}'
+"max_data_xfer_size":1048576,"twin_socket":"none","vm_interrupt":false,"requests":69481,"errors":1}'
 client=$(tr -d '\n' <<< "$client")
 identity='{"model":"timer","vendor":57005,"device":48879,"subsystem_vendor":51966,"subsystem_device":47806}'
 
@@ -127,11 +127,13 @@ says 0 'status, then --json' status --json <<< "$reply"
 says 0 'status -q' -q status < /dev/null
 says 0 'status, then -q' status -q --json < /dev/null
 
-for ways in 'true,false:twin socket' 'false,true:interrupts by message' \
-    'true,true:twin socket, interrupts by message'; do
+for ways in 'open,false:twin socket' 'none,true:interrupts by message' \
+    'open,true:twin socket, interrupts by message' \
+    'closed,true:twin socket closed: no DMA and interrupts by message' \
+    'closed,false:twin socket closed: no DMA and interrupts by message'; do
     with=${ways%%:*}
-    with="\"twin_socket\":${with%,*},\"vm_interrupt\":${with#*,}"
-    other=${client/\"twin_socket\":false,\"vm_interrupt\":false/$with}
+    with="\"twin_socket\":\"${with%,*}\",\"vm_interrupt\":${with#*,}"
+    other=${client/\"twin_socket\":\"none\",\"vm_interrupt\":false/$with}
     answers <<< "GetStatus {\"parameters\":$(status_of 183 false "$other" null 0 6 5 1 1 1)}"
     if "$VFUCTL" status | grep -qx "             ${ways#*:}"; then
         ok "status: ${ways#*:}"

@@ -10,6 +10,12 @@
 #include "unit/methods_kit.h"
 
 static const struct client_info client = { .pid = 42, .uid_known = true, .profile = PROFILE_QEMU };
+static const struct client_info left_alone = {
+    .pid = 42, .uid_known = true, .profile = PROFILE_QEMU, .twin = TWIN_LOST
+};
+static const struct client_info with_twin = {
+    .pid = 42, .uid_known = true, .profile = PROFILE_QEMU, .twin = TWIN_OPEN
+};
 
 #define DEVICE_EVENT(...)                                      \
     {                                                          \
@@ -23,16 +29,21 @@ static const struct {
     struct event event;
     const char *text; /* of the event, from its kind on */
 } events[] = {
-    { { .kind = EVENT_CLIENT_ATTACHED, .client = &client },
+    { { .kind = EVENT_CLIENT_ATTACHED, .client = &with_twin },
       "\"kind\":\"client-attached\",\"client\":{\"pid\":42,\"uid\":0,\"since\":0,"
       "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,"
-      "\"twin_socket\":false,\"vm_interrupt\":false,\"requests\":0,"
+      "\"twin_socket\":\"open\",\"vm_interrupt\":false,\"requests\":0,"
       "\"errors\":0}}" },
     { { .kind = EVENT_CLIENT_DETACHED, .client = &client, .reason = "it \"left\"" },
       "\"kind\":\"client-detached\",\"client\":{\"pid\":42,\"uid\":0,\"since\":0,"
       "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,"
-      "\"twin_socket\":false,\"vm_interrupt\":false,\"requests\":0,"
+      "\"twin_socket\":\"none\",\"vm_interrupt\":false,\"requests\":0,"
       "\"errors\":0},\"reason\":\"it \\\"left\\\"\"}" },
+    { { .kind = EVENT_CLIENT_DETACHED, .client = &left_alone, .reason = "so" },
+      "\"kind\":\"client-detached\",\"client\":{\"pid\":42,\"uid\":0,\"since\":0,"
+      "\"profile\":\"qemu\",\"protocol\":\"0.0\",\"max_data_xfer_size\":0,"
+      "\"twin_socket\":\"closed\",\"vm_interrupt\":false,\"requests\":0,"
+      "\"errors\":0},\"reason\":\"so\"}" },
     { { .kind = EVENT_CLIENT_REFUSED, .pid = 43, .reason = "busy" },
       "\"kind\":\"client-refused\",\"pid\":43,\"reason\":\"busy\"}" },
     { DEVICE_EVENT(.kind = DEVICE_EVENT_INTERRUPT, .index = VFIO_PCI_MSI_IRQ_INDEX, .vector = 3,

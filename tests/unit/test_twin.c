@@ -122,6 +122,7 @@ START_TEST(who_gets_one)
     ck_assert_msg(strstr(json, row->answer) != NULL, "%s", json);
     session_info(w.session, &info);
     ck_assert_int_eq(info.caps.twin_socket, row->twin);
+    ck_assert_int_eq(info.twin, row->twin ? TWIN_OPEN : TWIN_NONE);
     ck_assert_int_eq(session_send_interrupt(w.session, 0, 0),
                      strstr(json, "\"vm_interrupt\":true") != NULL ? 0 : -ENOTSUP);
     if (fd >= 0)
@@ -320,6 +321,7 @@ START_TEST(it_moves)
     ck_assert(session_is_quiet(w.session));
     session_info(w.session, &info);
     ck_assert(info.caps.twin_socket && info.caps.vm_interrupt);
+    ck_assert_int_eq(info.twin, TWIN_OPEN);
     stream_free(twin);
     disconnect_client(&w);
     world_fini(&w);
@@ -331,6 +333,7 @@ END_TEST
 START_TEST(a_lost_one_stays_lost)
 {
     struct vfio_user_header hdr;
+    struct client_info info;
     struct stream *twin;
     struct world w;
 
@@ -341,6 +344,8 @@ START_TEST(a_lost_one_stays_lost)
     for (int i = 0; i < 5; i++)
         uv_run(&w.loop, UV_RUN_NOWAIT);
     for (int i = 0; i < 2; i++) {
+        session_info(w.session, &info);
+        ck_assert_int_eq(info.twin, TWIN_LOST);
         ck_assert_int_eq(session_send_interrupt(w.session, 1, 2), -ENOTCONN);
         ck_assert_int_eq(session_send_dma(w.session, 1, 0x1000, NULL, 8), -ENOTCONN);
         move(&w);
