@@ -83,9 +83,11 @@ static double ring_all(struct speed *s, ring_fn ring, uint32_t first, uint32_t *
     while (!walk_failed(w) && done < s->n) {
         walk_expect_err(w, "a ring", 0, ring(s, first + done));
         done++;
-        if ((done & LOOK_MASK) == 0 && now() - start > LIMIT_NS)
-            break;
+        if ((done & LOOK_MASK) == 0 && done < s->n && now() - start > LIMIT_NS)
+            walk_fail(w, "time", "all rings within 20 s", "%u of %u", done, s->n);
     }
+    if (walk_failed(w))
+        return 0;
     wait_until_seen(w, before + done);
     ns = now() - start;
     *last = first + done - 1;
