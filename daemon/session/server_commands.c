@@ -169,10 +169,11 @@ int server_commands_interrupt(struct server_commands *c, uint64_t now, uint32_t 
     int err;
 
     if (c->stream != NULL && !takes_interrupts(c)) {
-        log_limited(c->limit, LOG_LEVEL_WARNING, "session",
-                    "VM_INTERRUPT of index %u, vector %u waits: the client has not answered, or "
-                    "not read, what was sent before",
-                    index, subindex);
+        log_limited(
+            c->limit, LOG_LEVEL_WARNING, "session",
+            "VM_INTERRUPT of index %u, vector %u is not sent now: the client has not answered, or "
+            "not read, what was sent before",
+            index, subindex);
         c->refused = true;
         return -EBUSY;
     }
