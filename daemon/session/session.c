@@ -385,10 +385,15 @@ void session_set_limits(struct session *s, const struct device_limits *limits)
  * The message loop
  */
 
-/* Whether a command may have brought or taken an eventfd. */
-static bool changes_side_fds(uint16_t command)
+/* A command may have brought an eventfd, or taken it. A guest that masks vectors sends many. */
+static void watch_side_fds_of(struct session *s, const struct message_request *request)
 {
-    return command == VFIO_USER_DEVICE_SET_IRQS || command == VFIO_USER_DEVICE_GET_REGION_IO_FDS;
+    uint16_t command = request->hdr.command;
+
+    if (command == VFIO_USER_DEVICE_SET_IRQS && request->set_irqs.index == VFIO_PCI_INTX_IRQ_INDEX)
+        session_watch_unmask(s);
+    else if (command == VFIO_USER_DEVICE_GET_REGION_IO_FDS)
+        session_watch_doorbell(s);
 }
 
 static int execute(struct session *s, struct stream_message *m, struct reply *reply)
@@ -400,8 +405,8 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
         err = -EINVAL; /* once is enough */
     if (err == 0)
         err = commands_execute(&s->context, &request, m, reply);
-    if (err == 0 && changes_side_fds(m->hdr.command))
-        session_watch_side_fds(s);
+    if (err == 0)
+        watch_side_fds_of(s, &request);
     return err;
 }
 

@@ -87,7 +87,9 @@ bool session_settle(struct session *s);
 /* Waits for what comes next on the sockets, and for the first deadline. */
 void session_wait(struct session *s);
 
-/* Watches the eventfds of UNMASK and of the doorbell that there are now, and no others. */
+/* Watches the eventfd of UNMASK, or of the doorbell, that there is now, and no other; or both. */
+void session_watch_unmask(struct session *s);
+void session_watch_doorbell(struct session *s);
 void session_watch_side_fds(struct session *s);
 void session_unwatch_side_fds(struct session *s);
 

@@ -36,6 +36,8 @@ static void unwatch(struct side_fd *side)
 /* Watches fd, and not the one before. Of -1, none. */
 static void watch(struct session *s, struct side_fd *side, int fd, watch_fn fn, const char *what)
 {
+    int err;
+
     if (fd < 0 && side->watch == NULL)
         return;
     unwatch(side);
@@ -43,16 +45,27 @@ static void watch(struct session *s, struct side_fd *side, int fd, watch_fn fn, 
         return;
     /* A duplicate: the device may close its own before this one is not watched any more. */
     side->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (side->fd < 0 || watch_new(s->loop, side->fd, fn, s, &side->watch) != 0) {
-        log_warning("session", "the %s eventfd cannot be watched: %s", what, strerror(errno));
+    err = side->fd < 0 ? -errno : watch_new(s->loop, side->fd, fn, s, &side->watch);
+    if (err != 0) {
+        log_warning("session", "the %s eventfd cannot be watched: %s", what, strerror(-err));
         unwatch(side);
     }
 }
 
-void session_watch_side_fds(struct session *s)
+void session_watch_unmask(struct session *s)
 {
     watch(s, &s->unmask, irq_unmask_fd(device_irq(s->dev)), on_unmask, "UNMASK");
+}
+
+void session_watch_doorbell(struct session *s)
+{
     watch(s, &s->doorbell, device_doorbell_fd(s->dev), on_doorbell, "doorbell's");
+}
+
+void session_watch_side_fds(struct session *s)
+{
+    session_watch_unmask(s);
+    session_watch_doorbell(s);
 }
 
 void session_unwatch_side_fds(struct session *s)
