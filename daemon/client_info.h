@@ -27,8 +27,8 @@ struct client_info {
     enum client_profile profile; /* never PROFILE_AUTO */
     struct version_caps caps;    /* as negotiated; no twin_socket any more when that is lost */
     enum twin_state twin;
-    uint64_t requests;           /* handled */
-    uint64_t errors;             /* of these, answered with an error */
+    uint64_t requests; /* handled */
+    uint64_t errors;   /* of these, answered with an error */
 };
 
 #endif
