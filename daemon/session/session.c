@@ -363,9 +363,7 @@ int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void 
 
 int session_send_interrupt(struct session *s, uint32_t index, uint32_t vector)
 {
-    if (s->closing || !s->attached)
-        return -ENOTCONN;
-    if (!s->info.caps.vm_interrupt)
+    if (s->closing || !s->attached || !s->info.caps.vm_interrupt)
         return -ENOTSUP;
     return sent(s, server_commands_interrupt(&s->commands, session_now_ms(), index, vector));
 }

@@ -94,8 +94,8 @@ int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void 
 uint32_t session_max_data(const struct session *s);
 
 /*
- * For struct device_host: sends VM_INTERRUPT. -ENOTSUP: the client takes none; -ENOTCONN: it cannot
- * be reached; -EBUSY: it leaves too many unanswered, and device_retry_interrupts follows when it
+ * For struct device_host: sends VM_INTERRUPT. -ENOTSUP: the client takes none (yet); -ENOTCONN: it
+ * cannot be reached; -EBUSY: it leaves too many unanswered, and device_retry_interrupts follows when it
  * does no more.
  */
 int session_send_interrupt(struct session *s, uint32_t index, uint32_t vector);

@@ -169,6 +169,48 @@ START_TEST(test_msi)
 }
 END_TEST
 
+static void count_interrupt(void *opaque, uint32_t index, uint32_t subindex)
+{
+    unsigned *counts = opaque;
+
+    ck_assert_uint_eq(subindex, 0);
+    ck_assert_uint_lt(index, VFIO_PCI_NUM_IRQS);
+    counts[index]++;
+}
+
+/* What was pending before there was anybody to send it to comes with the client, once. */
+START_TEST(test_messages_that_waited)
+{
+    unsigned counts[VFIO_PCI_NUM_IRQS] = { 0 };
+    struct version_caps ours;
+    struct version_caps theirs;
+    struct server s;
+    struct client *c;
+    int64_t end = now_ms() + 5000;
+
+    server_start(&s, NULL);
+    json_object_put(server_call(&s, "TriggerIrq"));
+    version_defaults(&ours);
+    ours.present = VERSION_VM_INTERRUPT;
+    ours.vm_interrupt = true;
+    ck_assert_int_eq(client_connect(s.socket, &c), 0);
+    client_set_interrupt(c, count_interrupt, counts);
+    ck_assert_int_eq(client_negotiate(c, &ours, &theirs), 0);
+    ck_assert(theirs.vm_interrupt);
+    while (counts[VFIO_PCI_INTX_IRQ_INDEX] == 0 && now_ms() < end)
+        client_serve(c, -1, 10);
+    ck_assert_uint_eq(read_reg(c, REG_IRQ_STATUS, 4), 2);
+    ck_assert_uint_eq(counts[VFIO_PCI_INTX_IRQ_INDEX], 1);
+    json_object_put(server_call(&s, "TriggerIrq")); /* the line is high: no news */
+    write_reg(c, REG_IRQ_STATUS, 2, 4);
+    json_object_put(server_call(&s, "TriggerIrq"));
+    ck_assert_uint_eq(read_reg(c, REG_IRQ_STATUS, 4), 2);
+    ck_assert_uint_eq(counts[VFIO_PCI_INTX_IRQ_INDEX], 2);
+    client_free(c);
+    server_stop(&s);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("interrupts");
@@ -179,6 +221,7 @@ int main(void)
     tcase_add_test(tcase, test_client_that_unmasks);
     tcase_add_test(tcase, test_unmask_eventfd);
     tcase_add_test(tcase, test_msi);
+    tcase_add_test(tcase, test_messages_that_waited);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
 }
