@@ -95,8 +95,8 @@ uint32_t session_max_data(const struct session *s);
 
 /*
  * For struct device_host: sends VM_INTERRUPT. -ENOTSUP: the client takes none (yet); -ENOTCONN: it
- * cannot be reached; -EBUSY: it leaves too many unanswered, and device_retry_interrupts follows when it
- * does no more.
+ * cannot be reached; -EBUSY: it leaves too many unanswered, and device_retry_interrupts follows
+ * when it does no more.
  */
 int session_send_interrupt(struct session *s, uint32_t index, uint32_t vector);
 

@@ -479,14 +479,18 @@ END_TEST
 START_TEST(the_wrong_socket)
 {
     struct vfio_user_header hdr = { .id = 77, .command = VFIO_USER_DEVICE_RESET, .size = 16 };
+    const struct vfio_user_header posted = {
+        .id = 76, .command = VFIO_USER_DEVICE_RESET, .size = 16, .flags = VFIO_USER_NO_REPLY
+    };
     struct raw_command c;
     struct server s;
 
     begin(&s, NULL, 1);
     raw_put(&peer, REG_TIMER_SEC, (uint64_t)(now_ns() / 1000 / MS) + 3600, 8);
+    ck_assert_int_eq(send(peer.twin, &posted, sizeof(posted), MSG_NOSIGNAL), sizeof(posted));
     ck_assert_int_eq(send(peer.twin, &hdr, sizeof(hdr), MSG_NOSIGNAL), sizeof(hdr));
     ck_assert_int_eq(recv(peer.twin, &hdr, sizeof(hdr), MSG_WAITALL), sizeof(hdr));
-    ck_assert_uint_eq(hdr.id, 77);
+    ck_assert_uint_eq(hdr.id, 77); /* the first reply: the other asked for none */
     ck_assert_uint_eq(hdr.flags, VFIO_USER_TYPE_REPLY | VFIO_USER_ERROR);
     ck_assert_uint_eq(hdr.error, EINVAL);
     wait_log(&s, "DEVICE_RESET, id 77, on the twin socket: refused");
