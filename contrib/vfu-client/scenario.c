@@ -392,9 +392,7 @@ static int run_steps(struct scenario *s)
     struct walk *w = s->w;
 
     for (unsigned i = 0; i < n; i++) {
-        w->step++;
-        w->name = steps[i].name;
-        w->lines = 0;
+        walk_begin(w, w->step + 1, steps[i].name);
         steps[i].run(s);
         walk_expect_no_fds(w);
         walk_expect_no_fds(&s->to);

@@ -152,9 +152,7 @@ static int run_steps(struct speed *s)
     struct walk *w = s->w;
 
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-        w->step = (unsigned)i + 1;
-        w->name = steps[i].name;
-        w->lines = 0;
+        walk_begin(w, (unsigned)i + 1, steps[i].name);
         steps[i].run(s);
         fflush(stdout);
         if (walk_failed(w)) {

@@ -79,9 +79,7 @@ int steps_run(struct walk *w)
     if (connect_to_server(w) != 0)
         return -1;
     for (unsigned i = 0; i < n; i++) {
-        w->step = i + 1;
-        w->name = steps[i].name;
-        w->lines = 0;
+        walk_begin(w, i + 1, steps[i].name);
         steps[i].run(w);
         walk_expect_no_fds(w);
         fflush(stdout);

@@ -75,6 +75,13 @@ bool walk_failed(const struct walk *w)
     return w->failure[0] != '\0';
 }
 
+void walk_begin(struct walk *w, unsigned step, const char *name)
+{
+    w->step = step;
+    w->name = name;
+    w->lines = 0;
+}
+
 bool walk_offers_migration(const struct walk *w)
 {
     return (w->server.present & VERSION_MIGRATION) != 0;

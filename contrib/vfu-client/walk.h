@@ -73,6 +73,9 @@ void walk_attach(struct walk *w);
 
 bool walk_failed(const struct walk *w);
 
+/* The step with this number and name begins. */
+void walk_begin(struct walk *w, unsigned step, const char *name);
+
 /* Whether the server has confirmed migration. */
 bool walk_offers_migration(const struct walk *w);
 

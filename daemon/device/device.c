@@ -303,17 +303,22 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
     }
 }
 
+void device_power_on(struct device *dev)
+{
+    pci_reset(dev->pci);
+    timer_reset(dev->timer);
+    msix_reset(&dev->state->msix);
+    irq_reset(dev->irq);
+    device_update_gate(dev);
+}
+
 void device_reset(struct device *dev, enum device_reset_by by)
 {
     const struct device_event event = { .kind = DEVICE_EVENT_RESET, .by = by };
 
     device_take_rings(dev); /* what was rung before is forgotten with the rest */
     dev->held = 0;
-    pci_reset(dev->pci);
-    timer_reset(dev->timer);
-    msix_reset(&dev->state->msix);
-    irq_reset(dev->irq);
-    device_update_gate(dev);
+    device_power_on(dev);
     if (dev->description->bar1.clear_on_reset)
         memset(dev->bar1.at, 0, dev->bar1.size);
     tell(dev, &event);
@@ -454,11 +459,6 @@ void device_take_rings(struct device *dev)
     } else {
         timer_ring(dev->timer, rings, known ? &value : NULL);
     }
-}
-
-void device_doorbell_rung(struct device *dev)
-{
-    device_take_rings(dev);
 }
 
 /*

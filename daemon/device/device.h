@@ -127,11 +127,12 @@ int device_io_fds(struct device *dev, uint32_t region, struct device_io_fd out[D
                   unsigned *n);
 
 /*
- * The doorbell's eventfd, or -1: whoever has a loop watches it and calls device_doorbell_rung when
+ * The doorbell's eventfd, or -1: whoever has a loop watches it and calls device_take_rings when
  * it is readable. It is another one for each client.
+ * Rings become the register's; those of a stopped device wait until it runs.
  */
 int device_doorbell_fd(const struct device *dev);
-void device_doorbell_rung(struct device *dev);
+void device_take_rings(struct device *dev);
 
 /*
  * Reads or writes count bytes of a region. Returns 0; -EINVAL for a region that does not exist, a

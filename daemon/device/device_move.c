@@ -143,11 +143,7 @@ int device_renew(struct device *dev)
     if (err != 0)
         return err;
     device_drop_client(dev);
-    pci_reset(dev->pci);
-    timer_reset(dev->timer);
-    msix_reset(&dev->state->msix);
-    irq_reset(dev->irq);
-    device_update_gate(dev);
+    device_power_on(dev);
     move_bar1(dev, &bar1);
     dma_set_max_maps(dev->dma, dev->limits.max_dma_maps);
     device_start(dev);

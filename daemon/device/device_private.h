@@ -33,10 +33,7 @@ struct device {
 /* Configuration space has changed what interrupts may pass, and whether DMA may run. */
 void device_update_gate(struct device *dev);
 
-/*
- * Rings that have come through the doorbell's eventfd become the register's; those of a stopped
- * device are held until it runs.
- */
-void device_take_rings(struct device *dev);
+/* Registers and configuration space as after power-on. */
+void device_power_on(struct device *dev);
 
 #endif

@@ -275,18 +275,16 @@ int content_check_begin(const struct device *dev, const uint8_t *payload, size_t
  * STATE
  */
 
-#define FIELD(ID, MEMBER)                                                                 \
+#define ANY_FIELD(ID, MEMBER, WHEN_SET)                                                   \
     {                                                                                     \
         .id = ID, .size = sizeof(((struct device_state *)NULL)->MEMBER), .name = #MEMBER, \
-        .offset = offsetof(struct device_state, MEMBER)                                   \
+        .offset = offsetof(struct device_state, MEMBER), .when_set = WHEN_SET             \
     }
 
+#define FIELD(ID, MEMBER) ANY_FIELD(ID, MEMBER, false)
+
 /* One that came later, or that most devices have no use for: the stream is shorter without. */
-#define FIELD_WHEN_SET(ID, MEMBER)                                                        \
-    {                                                                                     \
-        .id = ID, .size = sizeof(((struct device_state *)NULL)->MEMBER), .name = #MEMBER, \
-        .offset = offsetof(struct device_state, MEMBER), .when_set = true                 \
-    }
+#define FIELD_WHEN_SET(ID, MEMBER) ANY_FIELD(ID, MEMBER, true)
 
 /* An id, once given, keeps its meaning: streams are kept in files. */
 static const struct content_field fields[] = {

@@ -65,8 +65,8 @@ int content_check_begin(const struct device *dev, const uint8_t *payload, size_t
 
 /*
  * Reads STATE's payload into *out, all but configuration space and MSI-X's table, which are left
- * alone. Returns 0, or
- * -EINVAL with *field the name of what is malformed or missing, a string that is never freed.
+ * alone. Returns 0, or -EINVAL with *field the name of what is malformed or missing, a string that
+ * is never freed.
  * Whether the values are possible is device_check_state's to say.
  */
 int content_read_state(const uint8_t *payload, size_t len, struct device_state *out,

@@ -114,28 +114,39 @@ static const uint8_t *piece(const uint8_t *payload, size_t *len, uint64_t size, 
     return payload + STATE_PIECE_SIZE;
 }
 
-static int take_config(struct loading *l, const uint8_t *payload, size_t len)
+struct image {
+    uint8_t *bytes;
+    size_t size;
+    uint32_t *at; /* how much of it has come */
+};
+
+/* The next bytes of something that comes from its start to its end; what: its name. */
+static int take_image(struct loading *l, uint32_t type, const uint8_t *payload, size_t len,
+                      const struct image *to, const char *what)
 {
     uint64_t offset;
-    const uint8_t *bytes = piece(payload, &len, l->config_size, &offset);
+    const uint8_t *bytes = piece(payload, &len, to->size, &offset);
 
-    if (bytes == NULL || offset != l->config_at)
-        return fail_record(l, STATE_CONFIG, "not the next bytes of configuration space");
-    memcpy(l->state.pci.config + offset, bytes, len);
-    l->config_at += (uint32_t)len;
+    if (bytes == NULL || offset != *to->at)
+        return fail_record(l, type, what);
+    memcpy(to->bytes + offset, bytes, len);
+    *to->at += (uint32_t)len;
     return 0;
+}
+
+static int take_config(struct loading *l, const uint8_t *payload, size_t len)
+{
+    const struct image to = { l->state.pci.config, l->config_size, &l->config_at };
+
+    return take_image(l, STATE_CONFIG, payload, len, &to,
+                      "not the next bytes of configuration space");
 }
 
 static int take_msix(struct loading *l, const uint8_t *payload, size_t len)
 {
-    uint64_t offset;
-    const uint8_t *bytes = piece(payload, &len, l->msix_size, &offset);
+    const struct image to = { l->state.msix.table, l->msix_size, &l->msix_at };
 
-    if (bytes == NULL || offset != l->msix_at)
-        return fail_record(l, STATE_MSIX, "not the next bytes of MSI-X's table");
-    memcpy(l->state.msix.table + offset, bytes, len);
-    l->msix_at += (uint32_t)len;
-    return 0;
+    return take_image(l, STATE_MSIX, payload, len, &to, "not the next bytes of MSI-X's table");
 }
 
 static int take_memory(struct loading *l, const uint8_t *payload, size_t len)
@@ -311,7 +322,7 @@ int loading_apply(struct loading *l)
     if (!l->complete)
         return fail(l, -EINVAL, "the END is missing: %llu bytes came",
                     (unsigned long long)l->bytes);
-    device_doorbell_rung(l->dev); /* those were rung on the state that goes */
+    device_take_rings(l->dev); /* those were rung on the state that goes */
     err = device_load(l->dev, &l->state, l->bar1, field);
     if (err == -EINVAL)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");

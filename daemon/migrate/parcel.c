@@ -152,7 +152,7 @@ static int add_client(struct parcel *p, struct device *dev, const struct parcel_
     int err;
 
     add_fd(p, HANDOVER_FD_CLIENT, 0, sockets->socket);
-    if (client->snapshot.twin == TWIN_OPEN)
+    if (client->snapshot.info.twin == TWIN_OPEN)
         add_fd(p, HANDOVER_FD_TWIN, 0, sockets->twin);
     add_irq_fds(p, dev);
     add_doorbell(p, dev);

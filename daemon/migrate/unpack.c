@@ -120,19 +120,13 @@ static int take_state(struct unpack *u, const uint8_t *data, size_t len)
     return 0;
 }
 
-static int take_config(struct unpack *u, const uint8_t *data, size_t len, size_t config_size)
+/* Bytes that come in one message, as many as the device has. */
+static int take_image(struct unpack *u, const char *what, uint8_t *to, size_t size,
+                      const uint8_t *data, size_t len)
 {
-    if (len != config_size)
-        return refuse(u, "CONFIG: %zu bytes, not %zu", len, config_size);
-    memcpy(u->content.state.pci.config, data, len);
-    return 0;
-}
-
-static int take_msix(struct unpack *u, const uint8_t *data, size_t len, size_t table_size)
-{
-    if (len != table_size)
-        return refuse(u, "MSIX: %zu bytes, not %zu", len, table_size);
-    memcpy(u->content.state.msix.table, data, len);
+    if (len != size)
+        return refuse(u, "%s: %zu bytes, not %zu", what, len, size);
+    memcpy(to, data, len);
     return 0;
 }
 
@@ -273,7 +267,7 @@ static int end(struct unpack *u, const struct unpack_sizes *sizes)
         return refuse(u, "END: not all that was planned has come");
     if (c->bar1 < 0 || (p->client == 1 && c->sockets.socket < 0))
         return refuse(u, "END: BAR1's or the client's file descriptor has not come");
-    if (p->client == 1 && (c->session.twin == TWIN_OPEN) != (c->sockets.twin >= 0))
+    if (p->client == 1 && (c->session.info.twin == TWIN_OPEN) != (c->sockets.twin >= 0))
         return refuse(u, "END: the twin socket's file descriptor is missing, or one too many");
     c->sockets.rest.bytes = c->unread;
     c->sockets.rest.len = c->plan.unread;
@@ -294,9 +288,9 @@ static int dispatch(struct unpack *u, struct stream_message *m, const struct unp
     case HANDOVER_STATE:
         return take_state(u, data, len);
     case HANDOVER_CONFIG:
-        return take_config(u, data, len, sizes->config);
+        return take_image(u, "CONFIG", c->state.pci.config, sizes->config, data, len);
     case HANDOVER_MSIX:
-        return take_msix(u, data, len, sizes->msix);
+        return take_image(u, "MSIX", c->state.msix.table, sizes->msix, data, len);
     case HANDOVER_SESSION:
         return take_session(u, data, len);
     case HANDOVER_RANGES:

@@ -34,7 +34,6 @@ int session_snapshot(const struct session *s, struct session_snapshot *out,
         .limits = s->limits,
         .dma_shape = (uint32_t)s->commands.shape,
         .dma_next_id = s->commands.next_id,
-        .twin = (uint32_t)s->info.twin,
         .client_fds = s->context.max_fds,
         .shared_seen = s->context.shared_seen,
         .by_message_said = s->context.by_message_said,
@@ -88,7 +87,8 @@ static bool is_possible(const struct session_sockets *sockets,
     const struct client_info *info = &snapshot->info;
 
     return is_connection(sockets->socket) && snapshot->dma_shape <= DMA_SHAPE_NARROW &&
-           snapshot->twin <= TWIN_LOST && (snapshot->twin == TWIN_OPEN) == (sockets->twin >= 0) &&
+           snapshot->info.twin <= TWIN_LOST &&
+           (snapshot->info.twin == TWIN_OPEN) == (sockets->twin >= 0) &&
            (sockets->twin < 0 || is_connection(sockets->twin)) && info->profile > PROFILE_AUTO &&
            info->profile < PROFILE_COUNT && snapshot->limits.max_data_xfer_size > 0 &&
            snapshot->limits.client_timeout_ms > 0;
@@ -122,9 +122,9 @@ static int restore(struct session *s, struct session_sockets *sockets,
     s->commands.next_id = snapshot->dma_next_id;
     session_set_limits(s, &snapshot->limits);
     err = stream_put_rest(s->stream, &sockets->rest);
-    if (err == 0 && snapshot->twin == TWIN_OPEN)
+    if (err == 0 && snapshot->info.twin == TWIN_OPEN)
         err = twin_adopt(s, take_fd(&sockets->twin), &sockets->twin_rest);
-    if (err == 0 && snapshot->twin == TWIN_LOST) {
+    if (err == 0 && snapshot->info.twin == TWIN_LOST) {
         s->info.twin = TWIN_LOST;
         s->commands.stream = NULL;
     }

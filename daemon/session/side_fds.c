@@ -21,7 +21,7 @@ static void on_doorbell(void *arg, int events)
     const struct session *s = arg;
 
     (void)events;
-    device_doorbell_rung(s->dev);
+    device_take_rings(s->dev);
 }
 
 static void unwatch(struct side_fd *side)

@@ -19,7 +19,6 @@ struct session_snapshot {
     struct device_limits limits; /* that the client was told */
     uint32_t dma_shape;          /* enum dma_shape */
     uint16_t dma_next_id;        /* of our next command, whatever it is */
-    uint32_t twin;               /* enum twin_state */
     uint32_t client_fds;         /* that the client takes in one message */
     bool shared_seen;            /* see struct command_context */
     bool by_message_said;        /* the same */

@@ -128,7 +128,7 @@ START_TEST(both_ways_count_alike)
 
     machine_init(&m, DOORBELL_SHADOW);
     ring(&m, 0x11);
-    device_doorbell_rung(m.dev); /* the loop */
+    device_take_rings(m.dev); /* the loop */
     ck_assert_uint_eq(left(&m), 0);
     expect(&m, 1, 0x11);
     fake_put(m.dev, BAR0, BELL, 4, 0x22);
@@ -162,7 +162,7 @@ START_TEST(rings_of_a_stopped_device_wait)
     ck_assert_uint_eq(state.timer.doorbell_count, 1);
     ck_assert_uint_eq(state.timer.doorbell, 1);
     ring(&m, 2);
-    device_doorbell_rung(m.dev); /* the loop does not spin */
+    device_take_rings(m.dev); /* the loop does not spin */
     ck_assert_uint_eq(left(&m), 0);
     ck_assert_uint_eq(device_state(m.dev)->timer.doorbell_count, 1);
     ring(&m, 3); /* nobody has looked */
@@ -174,7 +174,7 @@ START_TEST(rings_of_a_stopped_device_wait)
     device_stop(m.dev);
     for (uint32_t i = 4; i <= 6; i++) {
         ring(&m, i);
-        device_doorbell_rung(m.dev); /* each is looked at by itself */
+        device_take_rings(m.dev); /* each is looked at by itself */
     }
     device_start(m.dev);
     expect(&m, 6, 6);
@@ -213,7 +213,7 @@ START_TEST(rings_that_wait_are_forgotten)
         device_stop(m.dev);
         ring(&m, 7);
         if (how != 0)
-            device_doorbell_rung(m.dev);
+            device_take_rings(m.dev);
         if (how == 0)
             device_reset(m.dev, DEVICE_RESET_BY_CLIENT);
         else if (how == 1)
@@ -235,7 +235,7 @@ START_TEST(power_and_reset)
     ring(&m, 1);
     fake_put(m.dev, CONFIG, PMCSR, 2, 3); /* D3hot: what was rung in D0 counts */
     ring(&m, 2);                          /* as a write in D3hot: dropped */
-    device_doorbell_rung(m.dev);
+    device_take_rings(m.dev);
     fake_put(m.dev, CONFIG, PMCSR, 2, 0);
     expect(&m, 1, 1);
     ring(&m, 3);
@@ -278,7 +278,7 @@ START_TEST(a_hostile_client)
     machine_init(&m, DOORBELL_SHADOW);
     ck_assert_int_eq(fcntl(m.event, F_SETFL, 0), 0); /* reads would block now */
     expect(&m, 0, 0);
-    device_doorbell_rung(m.dev);
+    device_take_rings(m.dev);
     ck_assert_int_eq(eventfd_write(m.event, UINT64_MAX - 1), 0);
     expect(&m, (uint32_t)(UINT64_MAX - 1), 0);
     machine_fini(&m);
@@ -367,7 +367,7 @@ START_TEST(rings_before_a_load)
         device_stop(to.dev);
         ck_assert_int_eq(eventfd_write(fds[0].fd, 5), 0);
         if (seen == 1)
-            device_doorbell_rung(to.dev);
+            device_take_rings(to.dev);
         ck_assert_int_eq(kit_load(&to, &s), 0);
         device_start(to.dev);
         ck_assert_uint_eq(fake_get(to.dev, BAR0, COUNT, 4), 2);

@@ -80,7 +80,7 @@ static void make_client(struct world *w)
     w->client.sockets.rest.fds[1] = (struct stream_rest_fd) { .owner = 0, .fd = -1 };
     w->client.sockets.rest.fds[2] = (struct stream_rest_fd) { .owner = 200, .fd = fake_eventfd() };
     w->client.sockets.socket = fake_eventfd();
-    s->twin = TWIN_OPEN;
+    s->info.twin = TWIN_OPEN;
     s->client_fds = 3;
     s->info.caps.vm_interrupt = true;
     w->client.sockets.twin = fake_eventfd();
@@ -196,7 +196,7 @@ START_TEST(what_is_packed_comes_out)
     ck_assert_uint_eq(c->session.limits.max_dma_maps, 1000);
     ck_assert_uint_eq(c->session.dma_next_id, 777);
     ck_assert_uint_eq(c->session.limits.client_timeout_ms, w.d.limits.client_timeout_ms);
-    ck_assert_uint_eq(c->session.twin, TWIN_OPEN);
+    ck_assert_uint_eq(c->session.info.twin, TWIN_OPEN);
     ck_assert_uint_eq(c->session.client_fds, 3);
     ck_assert(c->session.info.caps.vm_interrupt && c->session.info.caps.twin_socket);
     ck_assert(c->sockets.twin >= 0);

@@ -409,11 +409,11 @@ START_TEST(snapshots_that_cannot_be)
     twin = attach_twin(&w);
     session_freeze(w.session);
     ck_assert_int_eq(session_snapshot(w.session, &good, &sockets), 0);
-    ck_assert_uint_eq(good.twin, TWIN_OPEN);
+    ck_assert_uint_eq(good.info.twin, TWIN_OPEN);
     bad = good;
-    bad.twin = TWIN_NONE;
+    bad.info.twin = TWIN_NONE;
     ck_assert_int_eq(session_adopt(&w.loop, w.dev, host, &bad, &sockets, &to), -EINVAL);
-    bad.twin = TWIN_LOST + 1;
+    bad.info.twin = TWIN_LOST + 1;
     ck_assert_int_eq(session_adopt(&w.loop, w.dev, host, &bad, &sockets, &to), -EINVAL);
     bad = good;
     bad.limits.client_timeout_ms = 0;
