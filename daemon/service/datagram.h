@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Datagrams to the service manager and to journald, without ever waiting: libsystemd's own calls
- * wait while the other side does not read, and a guest would wait with them.
+ * Datagrams to the service manager and to journald, without waiting but where it is said how long:
+ * libsystemd's own calls wait while the other side does not read, and a guest would wait with them.
  */
 #ifndef VFIO_USERD_SERVICE_DATAGRAM_H
 #define VFIO_USERD_SERVICE_DATAGRAM_H
@@ -18,5 +18,12 @@ int datagram_open(void);
  * -errno.
  */
 int datagram_send(int fd, const char *address, const void *data, size_t len);
+
+/*
+ * The same with a descriptor, of which the other side gets a copy; pass -1: without one. Waits up
+ * to limit_ms for a side that takes no more now. Returns as datagram_send does.
+ */
+int datagram_send_fd(int fd, const char *address, const void *data, size_t len, int pass,
+                     int limit_ms);
 
 #endif

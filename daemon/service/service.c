@@ -3,6 +3,7 @@
 #include "service.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,11 +24,20 @@ static const char *const fd_names[] = { SERVICE_FD_DEVICE, SERVICE_FD_CONTROL };
 
 #define N_FDS (sizeof(fd_names) / sizeof(fd_names[0]))
 
+/* A descriptor that the manager has kept since a process before this one. */
+struct stored {
+    char name[SERVICE_NAME_BYTES];
+    int fd; /* -1: taken */
+};
+
 struct service {
     struct journal *journal; /* NULL: the log goes to stderr */
     const char *manager;     /* where it takes messages; of the environment */
     int socket;              /* to send them from; -1 */
     int fds[N_FDS];          /* -1: not passed, or taken */
+    struct stored *stored;
+    unsigned n_stored;
+    unsigned store_max;
     bool told;
     uint64_t watchdog_usec;
 };
@@ -71,6 +81,19 @@ static int refuse(struct service *s, const char *format, ...)
     return -EINVAL;
 }
 
+/* Whether name is one of ours: lowercase letters, a minus, digits. */
+static bool is_stored_name(const char *name)
+{
+    size_t letters = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+    size_t digits;
+
+    if (letters == 0 || name[letters] != '-')
+        return false;
+    digits = strspn(name + letters + 1, "0123456789");
+    return digits > 0 && name[letters + 1 + digits] == '\0' &&
+           letters + 1 + digits < SERVICE_NAME_BYTES;
+}
+
 /* fd is taken over, also on failure. */
 static int keep_fd(struct service *s, int fd, const char *name)
 {
@@ -90,14 +113,28 @@ static int keep_fd(struct service *s, int fd, const char *name)
                   fd, name, SERVICE_FD_DEVICE, SERVICE_FD_CONTROL);
 }
 
+static void keep_stored(struct service *s, int fd, const char *name)
+{
+    struct stored *stored = &s->stored[s->n_stored++];
+
+    snprintf(stored->name, sizeof(stored->name), "%s", name);
+    stored->fd = fd;
+}
+
 static int take_passed_fds(struct service *s, const struct library *library)
 {
     char **names = NULL;
     int n = library->listen_fds_with_names(1, &names);
     int err = n < 0 ? refuse(s, "the passed sockets cannot be taken: %s", strerror(-n)) : 0;
 
+    if (n > 0) {
+        s->stored = calloc((size_t)n, sizeof(*s->stored));
+        err = s->stored != NULL ? 0 : -ENOMEM;
+    }
     for (int i = 0; i < n; i++) {
-        if (keep_fd(s, FIRST_PASSED_FD + i, names[i]) != 0)
+        if (is_stored_name(names[i]) && s->stored != NULL)
+            keep_stored(s, FIRST_PASSED_FD + i, names[i]);
+        else if (keep_fd(s, FIRST_PASSED_FD + i, names[i]) != 0)
             err = -EINVAL;
         free(names[i]);
     }
@@ -119,6 +156,56 @@ int service_take_fd(struct service *s, const char *name)
 }
 
 /*
+ * What the manager keeps
+ */
+
+unsigned service_stored(const struct service *s)
+{
+    return s->n_stored;
+}
+
+int service_take_stored(struct service *s, unsigned i, char name[SERVICE_NAME_BYTES])
+{
+    int fd;
+
+    if (i >= s->n_stored)
+        return -1;
+    fd = s->stored[i].fd;
+    s->stored[i].fd = -1;
+    memcpy(name, s->stored[i].name, SERVICE_NAME_BYTES);
+    return fd;
+}
+
+unsigned service_store_max(const struct service *s)
+{
+    return s->store_max;
+}
+
+static int tell_store(struct service *s, int fd, const char *format, const char *name)
+{
+    char text[64 + SERVICE_NAME_BYTES];
+    int len;
+
+    if (s->store_max == 0)
+        return -ENOTSUP;
+    if (!is_stored_name(name))
+        return -EINVAL;
+    len = snprintf(text, sizeof(text), format, name);
+    return datagram_send_fd(s->socket, s->manager, text, (size_t)len, fd, SERVICE_STORE_LIMIT_MS);
+}
+
+/* It is not to watch them: a socket whose peer is gone is ours to find out. */
+int service_store(struct service *s, int fd, const char *name)
+{
+    return fd >= 0 ? tell_store(s, fd, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name) : -EBADF;
+}
+
+int service_unstore(struct service *s, const char *name)
+{
+    return tell_store(s, -1, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+/*
  * Life
  */
 
@@ -129,6 +216,19 @@ static void log_to_journal(struct service *s, const char *instance)
         log_set_writer(journal_write, s->journal);
 }
 
+/* 0: it is none. */
+static unsigned number_of(const char *text)
+{
+    char *end;
+    unsigned long value;
+
+    if (text == NULL || text[0] < '0' || text[0] > '9')
+        return 0;
+    errno = 0;
+    value = strtoul(text, &end, 10);
+    return errno == 0 && *end == '\0' && value <= UINT_MAX ? (unsigned)value : 0;
+}
+
 static void prepare_to_tell(struct service *s)
 {
     s->manager = getenv("NOTIFY_SOCKET");
@@ -136,6 +236,8 @@ static void prepare_to_tell(struct service *s)
         return;
     s->socket = datagram_open();
     s->told = s->socket >= 0;
+    if (s->told)
+        s->store_max = number_of(getenv("FDSTORE"));
 }
 
 /* What libsystemd is needed for. */
@@ -193,6 +295,9 @@ void service_free(struct service *s)
         return;
     for (size_t i = 0; i < N_FDS; i++)
         close_fd(s->fds[i]);
+    for (unsigned i = 0; i < s->n_stored; i++)
+        close_fd(s->stored[i].fd);
+    free(s->stored);
     close_fd(s->socket);
     if (s->journal != NULL)
         log_set_writer(NULL, NULL);

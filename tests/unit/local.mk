@@ -215,6 +215,13 @@ tests_unit_test_heartbeat_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_heartbeat_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_heartbeat_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_service_store
+TESTS += tests/unit/test_service_store
+tests_unit_test_service_store_SOURCES = tests/unit/test_service_store.c tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_service_store_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_service_store_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_service_store_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_journal
 TESTS += tests/unit/test_journal
 tests_unit_test_journal_SOURCES = tests/unit/test_journal.c tests/unit/fakes.c tests/unit/fakes.h
