@@ -25,8 +25,23 @@ check_PROGRAMS += tests/e2e/attach
 tests_e2e_attach_SOURCES = tests/e2e/attach.c
 tests_e2e_attach_LDADD = libproto.a $(JSON_LIBS)
 
+# A client that keeps a device busy while its daemon dies, and a daemon that dies when it is told to.
+check_PROGRAMS += tests/e2e/keep-load tests/e2e/vfio-userd-fault
+tests_e2e_keep_load_SOURCES = tests/e2e/load/main.c tests/e2e/load/load.c tests/e2e/load/load.h \
+	tests/e2e/load/fault.h contrib/vfu-client/doorbell.c contrib/vfu-client/doorbell.h \
+	contrib/vfu-client/registers.h
+tests_e2e_keep_load_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/e2e \
+	-I$(top_srcdir)/contrib/vfu-client
+tests_e2e_keep_load_LDADD = libproto.a $(JSON_LIBS)
+tests_e2e_vfio_userd_fault_SOURCES = daemon/main.c tests/e2e/load/fault.c tests/e2e/load/fault.h
+tests_e2e_vfio_userd_fault_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/tests/e2e
+tests_e2e_vfio_userd_fault_CFLAGS = $(vfio_userd_CFLAGS)
+tests_e2e_vfio_userd_fault_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=commands_execute
+tests_e2e_vfio_userd_fault_LDADD = $(vfio_userd_LDADD)
+
 # `make check-e2e`: a QEMU guest drives the device, and a real systemd runs it. Needs root.
-check-e2e: all tests/e2e/attach$(EXEEXT)
+check-e2e: all tests/e2e/attach$(EXEEXT) tests/e2e/keep-load$(EXEEXT) \
+		tests/e2e/vfio-userd-fault$(EXEEXT)
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd' VFUCTL='$(abs_top_builddir)/vfuctl' \
 	CC='$(CC)' top_builddir='$(abs_top_builddir)' $(srcdir)/tests/e2e/run.sh
 .PHONY: check-e2e
@@ -36,10 +51,11 @@ EXTRA_DIST += tests/run.sh tests/suite.h tests/unit/dma_kit.h tests/unit/irq_kit
 	tests/e2e/guest-basic.test tests/e2e/guest-capture.test \
 	tests/e2e/guest-described.test tests/e2e/guest-handover.test \
 	tests/e2e/guest-msix.test tests/e2e/guest-reboot.test \
-	tests/e2e/guest-unshared.test tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
+	tests/e2e/guest-keep.test tests/e2e/guest-unshared.test \
+	tests/e2e/inside-qemu.sh tests/e2e/keep.sh tests/e2e/lib.sh tests/e2e/prepare.sh tests/e2e/qemu.sh \
 	tests/e2e/run.sh tests/e2e/service-config.test tests/e2e/service-guest.test \
 	tests/e2e/service-handover.test tests/e2e/service-varlink.test \
-	tests/e2e/service-journal.test tests/e2e/service-life.test \
+	tests/e2e/service-journal.test tests/e2e/service-keep.test tests/e2e/service-life.test \
 	tests/e2e/service-sandbox.test tests/e2e/service-start.test tests/e2e/guest tests/e2e/probe
 AM_DISTCHECK_CONFIGURE_FLAGS = --enable-werror \
 	--with-systemdsystemunitdir='$$dc_install_base/lib/systemd/system' \

@@ -7,7 +7,8 @@ set -euo pipefail
 
 e2e_dir=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 cache=${VFIO_USERD_TEST_CACHE:-/var/cache/vfio-userd-tests}
-time_limit=120 # seconds a test
+time_limit=120     # seconds a test
+long_time_limit=300 # of those in which a daemon dies hundreds of times
 passed=0
 failed=0
 skipped=0
@@ -33,11 +34,13 @@ prepare() {
 }
 
 run_test() {
-    local name=$1 began=$EPOCHREALTIME status=0
+    local name=$1 began=$EPOCHREALTIME status=0 limit=$time_limit
+
+    [[ $name != *-keep.test ]] || limit=$long_time_limit
 
     # In the foreground, so that the test alone is told to stop and can tidy up; if it does not, all
     # that it started goes with it. It is told so too when this script is killed.
-    setpriv --pdeathsig TERM -- timeout --foreground --kill-after=10 "$time_limit" \
+    setpriv --pdeathsig TERM -- timeout --foreground --kill-after=10 "$limit" \
         bash "$e2e_dir/$name" >"$work/log" 2>&1 || status=$?
     case $status in
     0)
@@ -60,9 +63,10 @@ run_test() {
 tests=("$@")
 [ $# -gt 0 ] || tests=(
     guest-basic.test guest-unshared.test guest-reboot.test guest-described.test
-    guest-msix.test guest-capture.test guest-handover.test
+    guest-msix.test guest-capture.test guest-handover.test guest-keep.test
     service-start.test service-config.test service-life.test service-sandbox.test
     service-journal.test service-guest.test service-handover.test service-varlink.test
+    service-keep.test
 )
 
 if prepare; then
