@@ -22,8 +22,11 @@ libdaemon_a_SOURCES = \
 	daemon/device/device.c daemon/device/device.h daemon/device/device_private.h \
 	daemon/device/device_move.c \
 	daemon/device/dirty_log.c daemon/device/dirty_log.h \
+	daemon/device/device_keep.c \
 	daemon/device/dma.c daemon/device/dma.h \
+	daemon/device/dma_table.c daemon/device/dma_table.h \
 	daemon/device/doorbell.c daemon/device/doorbell.h \
+	daemon/device/evidence.h \
 	daemon/device/iova.c daemon/device/iova.h \
 	daemon/device/irq.c daemon/device/irq.h daemon/device/irq_private.h \
 	daemon/device/irq_set.c \
@@ -33,7 +36,7 @@ libdaemon_a_SOURCES = \
 	daemon/device/pci.c daemon/device/pci.h daemon/device/pci_private.h \
 	daemon/device/pci_layout.c \
 	daemon/device/self_test.c daemon/device/self_test.h \
-	daemon/device/timer.c daemon/device/timer.h \
+	daemon/device/timer.c daemon/device/timer.h daemon/device/timer_state.c \
 	daemon/daemon_private.h \
 	daemon/event.h \
 	daemon/heartbeat.c daemon/heartbeat.h \

@@ -87,16 +87,27 @@ static int make_irq(struct device *dev)
     return 0;
 }
 
+/* The state's memory: that of the host, or else our own. */
+static int make_block(struct device *dev)
+{
+    const struct device_memory *memory = dev->host.memory;
+    int err = 0;
+
+    if (memory == NULL)
+        err = memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
+    dev->state = memory != NULL ? memory->state : (struct device_state *)dev->block.at;
+    return err;
+}
+
 static int make_parts(struct device *dev, struct pci_error *error)
 {
     const struct device_description *d = dev->description;
     const uint64_t bar_size[6] = { TIMER_BAR0_SIZE, d->bar1.size };
     int err;
 
-    err = memory_new("vfio-userd-state", sizeof(struct device_state), &dev->block);
+    err = make_block(dev);
     if (err != 0)
         return err;
-    dev->state = (struct device_state *)dev->block.at;
     dev->state->magic = DEVICE_STATE_MAGIC;
     dev->state->version = DEVICE_STATE_VERSION;
     dev->state->size = sizeof(*dev->state);
@@ -110,6 +121,8 @@ static int make_parts(struct device *dev, struct pci_error *error)
         err = dma_new(dev->limits.max_dma_maps, &dev->host.messenger, &dev->dma);
     if (err == 0 && dev->host.max_files > 0)
         dma_set_max_files(dev->dma, dev->host.max_files);
+    if (err == 0 && dev->host.memory != NULL)
+        err = device_keep(dev, dev->host.memory);
     if (err == 0)
         err = make_timer(dev);
     return err;
@@ -303,6 +316,11 @@ int device_write(struct device *dev, uint32_t region, uint64_t offset, const voi
     }
 }
 
+static void forget_held(struct device *dev)
+{
+    dev->held = (struct device_held) { 0 };
+}
+
 void device_power_on(struct device *dev)
 {
     pci_reset(dev->pci);
@@ -317,7 +335,7 @@ void device_reset(struct device *dev, enum device_reset_by by)
     const struct device_event event = { .kind = DEVICE_EVENT_RESET, .by = by };
 
     device_take_rings(dev); /* what was rung before is forgotten with the rest */
-    dev->held = 0;
+    forget_held(dev);
     device_power_on(dev);
     if (dev->description->bar1.clear_on_reset)
         memset(dev->bar1.at, 0, dev->bar1.size);
@@ -442,23 +460,26 @@ int device_doorbell_fd(const struct device *dev)
     return dev->doorbell.event;
 }
 
+void device_ring(struct device *dev, uint64_t rings, const uint32_t *value)
+{
+    if (!pci_in_d0(dev->pci))
+        return; /* dropped, as a write is */
+    if (dev->stopped)
+        dev->held = (struct device_held) { .rings = dev->held.rings + rings,
+                                           .value = value != NULL ? *value : 0,
+                                           .known = value != NULL };
+    else
+        timer_ring(dev->timer, rings, value);
+}
+
 void device_take_rings(struct device *dev)
 {
     uint64_t rings;
     uint32_t value;
     bool known;
 
-    if (!doorbell_take(&dev->doorbell, &rings, &value, &known))
-        return;
-    if (!pci_in_d0(dev->pci))
-        return; /* dropped, as a write is */
-    if (dev->stopped) {
-        dev->held += rings;
-        dev->held_value = value;
-        dev->held_known = known;
-    } else {
-        timer_ring(dev->timer, rings, known ? &value : NULL);
-    }
+    if (doorbell_take(&dev->doorbell, irq_notifier(dev->irq), &rings, &value, &known))
+        device_ring(dev, rings, known ? &value : NULL);
 }
 
 /*
@@ -471,18 +492,20 @@ void device_stop(struct device *dev)
         return;
     device_take_rings(dev);
     dev->stopped = true;
+    dev->unfrozen = false;
     irq_stop(dev->irq);
     timer_stop(dev->timer);
 }
 
 void device_start(struct device *dev)
 {
-    if (!dev->stopped)
+    if (!dev->stopped && !dev->unfrozen)
         return;
     dev->stopped = false;
-    if (dev->held > 0)
-        timer_ring(dev->timer, dev->held, dev->held_known ? &dev->held_value : NULL);
-    dev->held = 0;
+    dev->unfrozen = false;
+    if (dev->held.rings > 0)
+        timer_ring(dev->timer, dev->held.rings, dev->held.known ? &dev->held.value : NULL);
+    forget_held(dev);
     device_take_rings(dev);
     irq_start(dev->irq);
     timer_start(dev->timer);

@@ -11,10 +11,12 @@
 
 #include <linux/vfio.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "description.h"
 #include "dma.h"
+#include "evidence.h"
 #include "irq.h"
 #include "msix.h"
 #include "pci.h"
@@ -37,6 +39,27 @@ struct device_state {
     struct irq_state irq;
     struct pci_state pci;
     struct msix_state msix;
+};
+
+/*
+ * Bytes of the state that only accesses to configuration space or to MSI-X's table change, and
+ * what goes with them (a reset, a load), begin here: an access to another BAR, a deadline, a ring
+ * or an UNMASK changes what is before.
+ */
+#define DEVICE_STATE_NARROW offsetof(struct device_state, pci)
+
+/* Guest-visible too, while the device is stopped: rings that count when it runs again. */
+struct device_held {
+    uint64_t rings;
+    uint32_t value; /* of the last of them */
+    uint32_t known; /* 1: that is known */
+};
+
+/* Memory that outlives the process, for a device that another process may go on with. */
+struct device_memory {
+    struct device_state *state;     /* zeros; the device powers on there */
+    struct evidence_place evidence; /* of the step under way */
+    struct dma_keeper dma;
 };
 
 enum device_event_kind {
@@ -79,6 +102,11 @@ struct device_host {
      */
     int (*interrupt)(void *opaque, uint32_t index, uint32_t vector);
     uint32_t max_files; /* of guest memory that may be open; 0: as many as there are maps */
+    /*
+     * Where the device is, and what is done to it noted; outlives the device, whose end leaves it
+     * as it is. NULL: the state is in memory of the device's own.
+     */
+    const struct device_memory *memory;
 };
 
 /* What GET_REGION_INFO tells. */
@@ -191,6 +219,24 @@ void device_start(struct device *dev);
 bool device_running(const struct device *dev);
 
 /*
+ * For a process that goes on where another one died, with a step of that to execute again. After
+ * device_load, and the rest that the device had:
+ * device_unfreeze, if it ran: it runs, but what device_start lets go on is left for that.
+ * device_replay, the step, device_replayed: *before is what was done of the step. Interrupts that
+ * were signalled are not signalled again, rings that were taken count again, direct DMA that was
+ * told of is not made again. device_replayed makes good what was taken or told of and not come
+ * across now: it belongs to the step, whose evidence builds on *before.
+ * device_start, if device_running then: the step may have stopped it.
+ */
+void device_unfreeze(struct device *dev);
+void device_replay(struct device *dev, const struct evidence *before);
+void device_replayed(struct device *dev);
+
+/* Rings that wait for the device to run; device_load, a reset and a client's end forget them. */
+void device_get_held(const struct device *dev, struct device_held *out);
+void device_put_held(struct device *dev, const struct device_held *held);
+
+/*
  * Lets no further DMA begin, while the rest goes on; the message under way may be answered, for
  * which device_dma_awaits asks. device_start lets DMA go on too.
  */
@@ -256,6 +302,17 @@ int device_log_report(struct device *dev, uint64_t iova, uint64_t length, uint64
 /* The log for another process; *bytes is to be freed. *len 0: there is none. */
 int device_log_export(const struct device *dev, uint8_t **bytes, size_t *len);
 int device_log_import(struct device *dev, const uint8_t *bytes, size_t len);
+
+/*
+ * What the log was started with: *page_size, and its ranges, of which there is room for *n; *n is
+ * set to their number, and to 0, all, when they are more. -EINVAL: there is no log.
+ * Restoring starts one, with the errors of device_log_start, in which everything counts as written
+ * until it is reported.
+ */
+int device_log_ranges(const struct device *dev, uint64_t *page_size,
+                      struct vfio_device_feature_dma_logging_range *ranges, uint32_t *n);
+int device_log_restore(struct device *dev, uint64_t page_size,
+                       const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n);
 
 struct irq *device_irq(struct device *dev);
 struct dma *device_dma(struct device *dev);

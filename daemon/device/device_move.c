@@ -40,7 +40,7 @@ static const char *bad_irq_field(const struct device *dev, const struct irq_stat
 int device_check_state(const struct device *dev, const struct device_state *state,
                        char field[DEVICE_FIELD_BYTES])
 {
-    const char *timer = timer_bad_field(dev->timer, &state->timer, state->irq.active);
+    const char *timer = timer_bad_field(dev->bar1.size, &state->timer, state->irq.active);
     const char *irq = bad_irq_field(dev, &state->irq);
 
     if (timer != NULL)
@@ -100,7 +100,7 @@ int device_load(struct device *dev, const struct device_state *state, const uint
     timer_load(dev->timer, &state->timer);
     dev->state->pci = state->pci;
     dev->state->msix = state->msix;
-    dev->held = 0;
+    dev->held = (struct device_held) { 0 };
     device_update_gate(dev);
     irq_load(dev->irq, &state->irq); /* behind the gate, which has changed what is pending */
     if (bar1 != NULL)
@@ -208,6 +208,26 @@ int device_log_import(struct device *dev, const uint8_t *bytes, size_t len)
     return err;
 }
 
+int device_log_ranges(const struct device *dev, uint64_t *page_size,
+                      struct vfio_device_feature_dma_logging_range *ranges, uint32_t *n)
+{
+    if (dev->log == NULL)
+        return -EINVAL;
+    *page_size = dirty_log_page_size(dev->log);
+    dirty_log_ranges(dev->log, ranges, n);
+    return 0;
+}
+
+int device_log_restore(struct device *dev, uint64_t page_size,
+                       const struct vfio_device_feature_dma_logging_range *ranges, uint32_t n)
+{
+    int err = device_log_start(dev, &page_size, ranges, n);
+
+    if (err == 0)
+        dirty_log_mark_all(dev->log);
+    return err;
+}
+
 /*
  * The doorbell
  */
@@ -232,7 +252,7 @@ void device_drop_client(struct device *dev)
 {
     if (!dev->stopped)
         device_take_rings(dev);
-    dev->held = 0;
+    dev->held = (struct device_held) { 0 };
     doorbell_drop(&dev->doorbell);
     device_log_stop(dev);
     dma_cancel_all(dev->dma);

@@ -24,11 +24,16 @@ struct device {
     struct timer *timer;
     struct dirty_log *log; /* NULL: writes are not logged */
     struct doorbell doorbell;
-    uint64_t held;       /* rings while the device is stopped: they count when it runs again */
-    uint32_t held_value; /* of the last of them */
-    bool held_known;
+    struct device_held held;
     bool stopped;
+    bool unfrozen; /* not stopped, but what device_start lets go on waits for that */
 };
+
+/* What is done is kept in *memory from now on. Returns 0 or -ENOMEM. */
+int device_keep(struct device *dev, const struct device_memory *memory);
+
+/* The doorbell was rung rings times, the last time with *value; NULL: that is not known. */
+void device_ring(struct device *dev, uint64_t rings, const uint32_t *value);
 
 /* Configuration space has changed what interrupts may pass, and whether DMA may run. */
 void device_update_gate(struct device *dev);

@@ -15,6 +15,9 @@
 /* Of 528 bytes; of 4 KiB pages that lie together, these are 1 TiB. */
 #define MAX_CHUNKS (1u << 16)
 
+/* Spans of pages that count as written until they are reported. */
+#define MAX_ALL 256
+
 struct chunk {
     RB_ENTRY(chunk) entry;
     uint64_t index; /* number of its first page, divided by CHUNK_PAGES */
@@ -36,6 +39,8 @@ struct dirty_log {
     uint32_t n_spans; /* 0: all */
     struct chunk_tree chunks;
     uint64_t n_chunks;
+    struct span all[MAX_ALL]; /* of pages: those that count as written without being noted */
+    uint32_t n_all;
 };
 
 /* What an exported log begins with; spans and chunks follow. */
@@ -44,7 +49,7 @@ struct exported {
     uint32_t n_spans;
     uint32_t shift;
     uint32_t lost;
-    uint32_t reserved;
+    uint32_t n_all;
 };
 
 struct exported_chunk {
@@ -159,6 +164,18 @@ uint64_t dirty_log_page_size(const struct dirty_log *log)
     return 1ull << log->shift;
 }
 
+void dirty_log_ranges(const struct dirty_log *log,
+                      struct vfio_device_feature_dma_logging_range *ranges, uint32_t *n)
+{
+    uint32_t room = *n;
+
+    *n = log->n_spans <= room ? log->n_spans : 0;
+    for (uint32_t i = 0; i < *n; i++) {
+        ranges[i].iova = log->spans[i].first;
+        ranges[i].length = log->spans[i].last - log->spans[i].first + 1;
+    }
+}
+
 /*
  * Marking
  */
@@ -195,6 +212,12 @@ static void mark_span(struct dirty_log *log, struct span span)
         for (; page <= end && page <= last; page++)
             chunk->words[page % CHUNK_PAGES / 64] |= 1ull << page % 64;
     } while (page <= last);
+}
+
+void dirty_log_mark_all(struct dirty_log *log)
+{
+    log->all[0] = (struct span) { .first = 0, .last = UINT64_MAX >> log->shift };
+    log->n_all = 1;
 }
 
 void dirty_log_mark(struct dirty_log *log, uint64_t iova, uint64_t length)
@@ -280,6 +303,64 @@ static bool is_clean(const struct chunk *chunk)
     return any == 0;
 }
 
+/*
+ * Reports a span of written pages that has something in span. What is left of it, which its pages
+ * at the ends may be in part, is in rest: the number of these is returned.
+ */
+static unsigned report_all(const struct dirty_log *log, struct span all, struct span span,
+                           unsigned shift, uint64_t *bitmap, struct span rest[2])
+{
+    uint64_t first = all.first << log->shift;
+    uint64_t last = (all.last << log->shift) + (dirty_log_page_size(log) - 1);
+    uint64_t end =
+        span.last == UINT64_MAX ? UINT64_MAX >> log->shift : ((span.last + 1) >> log->shift) - 1;
+    uint64_t begin = (span.first >> log->shift) + (span.first % dirty_log_page_size(log) != 0);
+    bool whole = span.last >= dirty_log_page_size(log) - 1 && begin <= end;
+    unsigned n = 0;
+
+    first = first > span.first ? first : span.first;
+    last = last < span.last ? last : span.last;
+    set_bits(bitmap, (first - span.first) >> shift, (last - span.first) >> shift);
+    if (!whole || begin > all.last || end < all.first) {
+        rest[n++] = all;
+        return n;
+    }
+    if (all.first < begin)
+        rest[n++] = (struct span) { .first = all.first, .last = begin - 1 };
+    if (all.last > end)
+        rest[n++] = (struct span) { .first = end + 1, .last = all.last };
+    return n;
+}
+
+/* The same for each of them. One that would fall in two when there is no room stays as it is. */
+static void report_alls(struct dirty_log *log, struct span span, unsigned shift, uint64_t *bitmap)
+{
+    uint64_t page_first = span.first >> log->shift;
+    uint64_t page_last = span.last >> log->shift;
+
+    for (uint32_t i = 0; i < log->n_all;) {
+        struct span *all = &log->all[i];
+        struct span rest[2];
+        unsigned n = 1;
+
+        if (all->first <= page_last && all->last >= page_first)
+            n = report_all(log, *all, span, shift, bitmap, rest);
+        else
+            rest[0] = *all;
+        if (n == 0) {
+            *all = log->all[--log->n_all];
+            continue;
+        }
+        if (n == 1)
+            *all = rest[0];
+        if (n == 2 && log->n_all < MAX_ALL) {
+            *all = rest[0];
+            log->all[log->n_all++] = rest[1];
+        }
+        i++;
+    }
+}
+
 int dirty_log_report(struct dirty_log *log, uint64_t iova, uint64_t length, uint64_t page_size,
                      uint64_t *bitmap)
 {
@@ -297,6 +378,7 @@ int dirty_log_report(struct dirty_log *log, uint64_t iova, uint64_t length, uint
         set_bits(bitmap, 0, (length - 1) / page_size);
         return 0;
     }
+    report_alls(log, span, log2_of(page_size), bitmap);
     first = span.first >> log->shift;
     last = span.last >> log->shift;
     key.index = first >> CHUNK_SHIFT;
@@ -316,10 +398,12 @@ int dirty_log_report(struct dirty_log *log, uint64_t iova, uint64_t length, uint
 
 int dirty_log_export(struct dirty_log *log, uint8_t **bytes, size_t *len)
 {
-    const struct exported head = {
-        .n_chunks = log->n_chunks, .n_spans = log->n_spans, .shift = log->shift, .lost = log->lost
-    };
-    size_t size = sizeof(head) + log->n_spans * sizeof(struct span) +
+    const struct exported head = { .n_chunks = log->n_chunks,
+                                   .n_spans = log->n_spans,
+                                   .shift = log->shift,
+                                   .lost = log->lost,
+                                   .n_all = log->n_all };
+    size_t size = sizeof(head) + (log->n_spans + log->n_all) * sizeof(struct span) +
                   log->n_chunks * sizeof(struct exported_chunk);
     uint8_t *at = malloc(size);
     struct chunk *chunk;
@@ -332,6 +416,8 @@ int dirty_log_export(struct dirty_log *log, uint8_t **bytes, size_t *len)
     at += sizeof(head);
     memcpy(at, log->spans, log->n_spans * sizeof(struct span));
     at += log->n_spans * sizeof(struct span);
+    memcpy(at, log->all, log->n_all * sizeof(struct span));
+    at += log->n_all * sizeof(struct span);
     RB_FOREACH (chunk, chunk_tree, &log->chunks) {
         memcpy(at, &chunk->index, sizeof(chunk->index));
         memcpy(at + sizeof(chunk->index), chunk->words, sizeof(chunk->words));
@@ -355,21 +441,35 @@ static int import_chunk(struct dirty_log *log, const uint8_t *at)
     return 0;
 }
 
+static int import_alls(struct dirty_log *log, const uint8_t *at, uint32_t n)
+{
+    memcpy(log->all, at, n * sizeof(struct span));
+    log->n_all = n;
+    for (uint32_t i = 0; i < n; i++) {
+        if (log->all[i].first > log->all[i].last || log->all[i].last > UINT64_MAX >> log->shift)
+            return -EINVAL;
+    }
+    return 0;
+}
+
 int dirty_log_import(const uint8_t *bytes, size_t len, struct dirty_log **out)
 {
     struct exported head;
     struct dirty_log *log;
     size_t spans;
+    size_t alls;
     int err;
 
     if (len < sizeof(head))
         return -EINVAL;
     memcpy(&head, bytes, sizeof(head));
     spans = head.n_spans * sizeof(struct span);
+    alls = head.n_all * sizeof(struct span);
     if (head.n_spans > DIRTY_LOG_MAX_RANGES || head.shift < log2_of(DIRTY_LOG_MIN_PAGE) ||
-        head.shift > log2_of(DIRTY_LOG_MAX_PAGE) || head.lost > 1 || spans > len - sizeof(head) ||
-        head.n_chunks != (len - sizeof(head) - spans) / sizeof(struct exported_chunk) ||
-        (len - sizeof(head) - spans) % sizeof(struct exported_chunk) != 0)
+        head.shift > log2_of(DIRTY_LOG_MAX_PAGE) || head.lost > 1 || head.n_all > MAX_ALL ||
+        spans + alls > len - sizeof(head) ||
+        head.n_chunks != (len - sizeof(head) - spans - alls) / sizeof(struct exported_chunk) ||
+        (len - sizeof(head) - spans - alls) % sizeof(struct exported_chunk) != 0)
         return -EINVAL;
     err = dirty_log_new(1ull << head.shift, NULL, 0, &log);
     if (err != 0)
@@ -381,9 +481,11 @@ int dirty_log_import(const uint8_t *bytes, size_t len, struct dirty_log **out)
         memcpy(log->spans, bytes + sizeof(head), spans);
         log->n_spans = head.n_spans;
         log->lost = head.lost != 0;
+        err = import_alls(log, bytes + sizeof(head) + spans, head.n_all);
     }
     for (uint64_t i = 0; err == 0 && i < head.n_chunks; i++)
-        err = import_chunk(log, bytes + sizeof(head) + spans + i * sizeof(struct exported_chunk));
+        err = import_chunk(log,
+                           bytes + sizeof(head) + spans + alls + i * sizeof(struct exported_chunk));
     if (err != 0) {
         dirty_log_free(log);
         return err;

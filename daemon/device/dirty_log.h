@@ -37,6 +37,16 @@ void dirty_log_free(struct dirty_log *log);
 /* Bytes of a page of this log. */
 uint64_t dirty_log_page_size(const struct dirty_log *log);
 
+/*
+ * The ranges that are watched, of which there is room for *n; *n is set to their number, and to 0,
+ * all, when they are more than there is room for.
+ */
+void dirty_log_ranges(const struct dirty_log *log,
+                      struct vfio_device_feature_dma_logging_range *ranges, uint32_t *n);
+
+/* Everything counts as written until it is reported. */
+void dirty_log_mark_all(struct dirty_log *log);
+
 /* length bytes at iova have been written, or may have been. */
 void dirty_log_mark(struct dirty_log *log, uint64_t iova, uint64_t length);
 

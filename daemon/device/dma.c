@@ -24,6 +24,8 @@ struct dma {
     struct dma_transfer *last;
     bool running; /* run() is on the stack */
     bool paused;  /* nothing new is begun */
+    bool (*passed)(void *opaque);
+    void *passed_opaque;
     uint32_t next_tag;
     uint64_t bytes_direct;
     uint64_t bytes_message;
@@ -51,10 +53,22 @@ void dma_set_max_files(struct dma *dma, uint32_t max_files)
     dma->map.max_files = max_files;
 }
 
+int dma_set_keeper(struct dma *dma, const struct dma_keeper *keeper)
+{
+    return dma_table_open(&dma->map.table, keeper);
+}
+
+void dma_set_passed(struct dma *dma, bool (*passed)(void *opaque), void *opaque)
+{
+    dma->passed = passed;
+    dma->passed_opaque = opaque;
+}
+
 void dma_free(struct dma *dma)
 {
     if (dma == NULL)
         return;
+    dma_table_close(&dma->map.table);
     dma_unmap_all(dma);
     dma_cancel_all(dma);
     free(dma);
@@ -235,6 +249,15 @@ static void mark(struct dma *dma, const struct dma_transfer *t, uint64_t iova, u
         dirty_log_mark(dma->log, iova, len);
 }
 
+/*
+ * Whether a process that has died made the present transfer in the step that is executed again. It
+ * has told the guest of what came behind it: memory that the guest may use now is left alone.
+ */
+static bool was_made(const struct dma *dma)
+{
+    return dma->passed != NULL && dma->passed(dma->passed_opaque);
+}
+
 static int send_message(struct dma *dma, struct dma_transfer *t, uint64_t iova, uint64_t len)
 {
     uint32_t max = dma->messenger.max_len(dma->messenger.opaque);
@@ -274,8 +297,9 @@ static int do_piece(struct dma *dma, struct dma_transfer *t)
     len = len < left ? len : left;
     if (range->file == NULL || t->way == DMA_MESSAGE)
         return t->way == DMA_DIRECT ? -ENXIO : send_message(dma, t, iova, len);
-    err = copy_file(range->file, t->direction, range->offset + (iova - range->iova),
-                    t->buffer + t->progress, len);
+    err = was_made(dma) ? 0
+                        : copy_file(range->file, t->direction, range->offset + (iova - range->iova),
+                                    t->buffer + t->progress, len);
     mark(dma, t, iova, len); /* it may have been written in part */
     if (err == 0) {
         t->progress += len;

@@ -76,6 +76,30 @@ struct dma_range {
     int32_t file;    /* index in the list of files; -1: reached by message */
 };
 
+/*
+ * A range in memory that outlives the process; zeros: never used. What is not used any more keeps
+ * its numbers until the step that freed it has ended.
+ */
+struct dma_record {
+    uint64_t iova;
+    uint64_t size;
+    uint64_t offset; /* in the file */
+    uint64_t mark;   /* twice the number of the step that mapped or unmapped it; + 1: mapped */
+    uint32_t flags;  /* VFIO_DMA_MAP_FLAG_* */
+    uint32_t file;   /* the serial of what is behind it; 0: reached by message */
+};
+
+/* Where the map is kept for a later process, and its files. */
+struct dma_keeper {
+    void *opaque;
+    struct dma_record *records; /* zeros; NULL: nothing is kept */
+    uint32_t n_records;
+    uint32_t *high;                                /* those from here on were never used */
+    uint64_t (*step)(void *opaque);                /* the number of the step under way, 1 or more */
+    uint32_t (*store)(void *opaque, int fd);       /* its serial; 0: it does not fit */
+    void (*forget)(void *opaque, uint32_t serial); /* for each time that store gave it */
+};
+
 /* Numbers for status and tests. */
 struct dma_info {
     uint32_t maps;
@@ -93,7 +117,28 @@ void dma_set_max_maps(struct dma *dma, uint32_t max_maps);
 /* Most distinct files that are kept open; without this call, as many as there are maps. */
 void dma_set_max_files(struct dma *dma, uint32_t max_files);
 
-/* Fails what is under way with -ECANCELED. */
+/*
+ * Keeps the map from now on; it is empty. *keeper is copied, its memory outlives the dma. Ranges
+ * that no record is left for are refused with -ENOSPC; those whose file cannot be stored are kept
+ * as ones that are reached by message. Returns 0 or -ENOMEM.
+ */
+int dma_set_keeper(struct dma *dma, const struct dma_keeper *keeper);
+
+/*
+ * The map as it was when step committed had ended, as dma_import takes it: the ranges in order of
+ * address, whose file is an index in *files, the serials of the distinct files. Both arrays are the
+ * caller's, to be freed. Returns 0 or -ENOMEM.
+ */
+int dma_records_read(const struct dma_record *records, uint32_t high, uint64_t committed,
+                     struct dma_range **ranges, unsigned *n, uint32_t **files, unsigned *n_files);
+
+/*
+ * Transfers that are made directly ask passed, if it is not NULL, whether they were made already,
+ * by another process in the same step.
+ */
+void dma_set_passed(struct dma *dma, bool (*passed)(void *opaque), void *opaque);
+
+/* Fails what is under way with -ECANCELED. What is kept is left as it is. */
 void dma_free(struct dma *dma);
 
 /*

@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "memory.h"
@@ -54,15 +53,19 @@ void doorbell_drop(struct doorbell *d)
     doorbell_init(d, d->kind);
 }
 
-bool doorbell_take(struct doorbell *d, uint64_t *rings, uint32_t *value, bool *known)
+bool doorbell_value(const struct doorbell *d, uint32_t *value)
 {
-    struct iovec iov = { .iov_base = rings, .iov_len = sizeof(*rings) };
-
-    if (d->event < 0 || preadv2(d->event, &iov, 1, -1, RWF_NOWAIT) != (ssize_t)sizeof(*rings))
-        return false;
-    *known = d->mapped != NULL;
     /* Whoever rings stores first. */
-    *value = *known ? le32toh(__atomic_load_n(d->mapped, __ATOMIC_ACQUIRE)) : 0;
+    *value = d->mapped != NULL ? le32toh(__atomic_load_n(d->mapped, __ATOMIC_ACQUIRE)) : 0;
+    return d->mapped != NULL;
+}
+
+bool doorbell_take(struct doorbell *d, struct notifier *notifier, uint64_t *rings, uint32_t *value,
+                   bool *known)
+{
+    if (d->event < 0 || !notifier_take(notifier, d->event, rings))
+        return false;
+    *known = doorbell_value(d, value);
     return true;
 }
 

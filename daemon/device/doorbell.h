@@ -16,6 +16,8 @@
 
 #include "description.h"
 
+struct notifier;
+
 struct doorbell {
     enum doorbell_kind kind;
     int event;        /* -1: not made */
@@ -37,7 +39,11 @@ void doorbell_drop(struct doorbell *d);
  * Takes the rings since the last call: *rings of them, and the last one's *value when the kind
  * tells it (*known). Returns false when there were none.
  */
-bool doorbell_take(struct doorbell *d, uint64_t *rings, uint32_t *value, bool *known);
+bool doorbell_take(struct doorbell *d, struct notifier *notifier, uint64_t *rings, uint32_t *value,
+                   bool *known);
+
+/* Whether the kind tells the last ring's value, which is in *value then. */
+bool doorbell_value(const struct doorbell *d, uint32_t *value);
 
 /*
  * Takes an eventfd and a shadow (-1: none) that another process has made for the client, and sets

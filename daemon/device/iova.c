@@ -35,6 +35,7 @@ void iova_init(struct iova *m, uint32_t max_maps)
     *m = (struct iova) { .max_maps = max_maps, .max_files = UINT32_MAX };
     RB_INIT(&m->ranges);
     RB_INIT(&m->files);
+    dma_table_init(&m->table);
 }
 
 /*
@@ -92,6 +93,7 @@ static int add_file(struct iova *m, int *fd, struct iova_file **out)
         *file = key;
         file->fd = *fd;
         file->mapped = fs.f_type == HUGETLBFS_MAGIC;
+        file->serial = dma_table_store(&m->table, file->fd);
         RB_INSERT(iova_file_tree, &m->files, file);
         m->n_files++;
     }
@@ -106,6 +108,7 @@ static void drop_unused_file(struct iova *m, struct iova_file *file)
         return;
     RB_REMOVE(iova_file_tree, &m->files, file);
     m->n_files--;
+    dma_table_forget(&m->table, file->serial);
     close(file->fd);
     free(file);
 }
@@ -132,16 +135,22 @@ static int check_room(struct iova *m, uint64_t iova, uint64_t size)
 
     if (range != NULL && (range->iova <= iova || range->iova - iova < size))
         return -EEXIST;
-    return m->n_maps < m->max_maps ? 0 : -ENOSPC;
+    return m->n_maps < m->max_maps && !dma_table_full(&m->table) ? 0 : -ENOSPC;
 }
 
 /* There is room for it, and its file is open for what its flags say. */
 static int add_range(struct iova *m, const struct dma_range *what, struct iova_file *file)
 {
     struct iova_range *range = calloc(1, sizeof(*range));
+    int err;
 
     if (range == NULL)
         return -ENOMEM;
+    err = dma_table_add(&m->table, what, file != NULL ? file->serial : 0, &range->record);
+    if (err != 0) {
+        free(range);
+        return err;
+    }
     range->iova = what->iova;
     range->size = what->size;
     range->flags = what->flags;
@@ -182,6 +191,7 @@ int iova_map(struct iova *m, uint64_t iova, uint64_t size, uint32_t flags, int *
 static void remove_range(struct iova *m, struct iova_range *range)
 {
     RB_REMOVE(iova_range_tree, &m->ranges, range);
+    dma_table_remove(&m->table, range->record);
     m->n_maps--;
     if (range->file != NULL) {
         m->n_shared--;

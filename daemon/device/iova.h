@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "dma.h"
+#include "dma_table.h"
 
 /* A file that backs ranges, open once. */
 struct iova_file {
@@ -22,7 +23,8 @@ struct iova_file {
     int fd;
     bool mapped; /* cannot be written by pwrite */
     unsigned users;
-    int32_t index; /* iova_export's */
+    int32_t index;   /* iova_export's */
+    uint32_t serial; /* the table's */
 };
 
 struct iova_range {
@@ -32,6 +34,7 @@ struct iova_range {
     uint64_t offset;
     uint32_t flags;
     struct iova_file *file; /* NULL: by message */
+    uint32_t record;        /* in the table */
 };
 
 RB_HEAD(iova_file_tree, iova_file);
@@ -46,6 +49,7 @@ struct iova {
     uint32_t n_maps;
     uint32_t n_shared; /* maps with a file */
     uint32_t n_files;
+    struct dma_table table; /* where the map is written to for a later process */
 };
 
 /* An empty map. */

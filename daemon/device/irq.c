@@ -369,6 +369,11 @@ void irq_retry(struct irq *irq)
     retry_single(irq, VFIO_PCI_REQ_IRQ_INDEX);
 }
 
+void irq_unfreeze(struct irq *irq)
+{
+    irq->stopped = false;
+}
+
 void irq_start(struct irq *irq)
 {
     irq->stopped = false;

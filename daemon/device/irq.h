@@ -93,6 +93,7 @@ struct irq_gate {
 };
 
 struct irq;
+struct notifier;
 
 /* *state belongs to the caller and outlives the irq. Returns 0 or -errno. */
 int irq_new(struct irq_state *state, const struct irq_vectors *vectors, struct irq **out);
@@ -105,6 +106,9 @@ void irq_free(struct irq *irq);
 typedef void (*irq_watch_fn)(void *opaque, uint32_t index, uint32_t vector, enum irq_delivery how,
                              bool anew);
 void irq_watch(struct irq *irq, irq_watch_fn fn, void *opaque);
+
+/* What signals the eventfds, the irq's: for those who take from one, and who replay a step. */
+struct notifier *irq_notifier(struct irq *irq);
 
 /* Without this call, no messages are sent. */
 void irq_set_messenger(struct irq *irq, const struct irq_messenger *messenger);
@@ -137,6 +141,9 @@ int irq_take_fds(struct irq *irq, struct irq_fds *fds);
  */
 void irq_stop(struct irq *irq);
 void irq_start(struct irq *irq);
+
+/* Stopped no longer, but what irq_start lets go out stays pending until that is called. */
+void irq_unfreeze(struct irq *irq);
 
 /*
  * Puts *state in the place of ours, but for the client's mask. The irq is stopped.

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "irq_private.h"
@@ -75,6 +74,11 @@ void irq_free(struct irq *irq)
     free(irq);
 }
 
+struct notifier *irq_notifier(struct irq *irq)
+{
+    return irq->notifier;
+}
+
 /*
  * What the client asks for
  */
@@ -121,11 +125,8 @@ int irq_unmask_fd(const struct irq *irq)
 void irq_resample(struct irq *irq)
 {
     uint64_t count;
-    struct iovec iov = { .iov_base = &count, .iov_len = sizeof(count) };
 
-    /* Without waiting whatever mode the client left the file in, or another reader was faster. */
-    if (irq->fds.intx_unmask >= 0 &&
-        preadv2(irq->fds.intx_unmask, &iov, 1, -1, RWF_NOWAIT) == (ssize_t)sizeof(count))
+    if (irq->fds.intx_unmask >= 0 && notifier_take(irq->notifier, irq->fds.intx_unmask, &count))
         irq_unmask(irq);
 }
 

@@ -22,6 +22,7 @@ struct self_test {
     struct dma_transfer transfer; /* first: done functions get at the test through it */
     struct dma *dma;
     enum step step;
+    uint8_t *runs; /* NULL: nobody asks */
     struct log_limit limit;
     uint8_t written[BYTES];
     uint8_t read_back[BYTES];
@@ -46,10 +47,17 @@ static void tell(struct self_test *test, const char *outcome, int err)
         log_warning("dma", "self-test: %s: %s: %s", way, outcome, strerror(-err));
 }
 
+static void set_step(struct self_test *test, enum step step)
+{
+    test->step = step;
+    if (test->runs != NULL)
+        *test->runs = step != STEP_IDLE;
+}
+
 /* On to the other way, or to the end. */
 static void end_way(struct self_test *test)
 {
-    test->step = by_message(test) ? STEP_IDLE : STEP_MESSAGE_WRITE;
+    set_step(test, by_message(test) ? STEP_IDLE : STEP_MESSAGE_WRITE);
     next(test);
 }
 
@@ -80,7 +88,7 @@ static void on_done(struct dma_transfer *transfer, int err)
     struct self_test *test = (struct self_test *)transfer;
 
     if (err == -ECANCELED)
-        test->step = STEP_IDLE;
+        set_step(test, STEP_IDLE);
     else if (transfer->direction == DMA_TO_GUEST)
         on_written(test, err);
     else
@@ -114,13 +122,14 @@ static void next(struct self_test *test)
     dma_start(test->dma, &test->transfer);
 }
 
-int self_test_new(struct dma *dma, struct self_test **out)
+int self_test_new(struct dma *dma, uint8_t *runs, struct self_test **out)
 {
     struct self_test *test = calloc(1, sizeof(*test));
 
     if (test == NULL)
         return -ENOMEM;
     test->dma = dma;
+    test->runs = runs;
     *out = test;
     return 0;
 }
@@ -128,6 +137,11 @@ int self_test_new(struct dma *dma, struct self_test **out)
 void self_test_free(struct self_test *test)
 {
     free(test);
+}
+
+void self_test_detach(struct self_test *test)
+{
+    test->runs = NULL;
 }
 
 bool self_test_runs(const struct self_test *test)
@@ -142,6 +156,6 @@ void self_test_run(struct self_test *test, uint32_t seed)
     for (size_t i = 0; i < BYTES; i++)
         test->written[i] = (uint8_t)(seed + i * 7);
     memset(test->read_back, 0, BYTES);
-    test->step = STEP_DIRECT_WRITE;
+    set_step(test, STEP_DIRECT_WRITE);
     next(test);
 }

@@ -15,9 +15,13 @@
 
 struct self_test;
 
-/* dma outlives the test. Returns 0 or -ENOMEM. */
-int self_test_new(struct dma *dma, struct self_test **out);
+/* *runs is 1 while a run is under way, else 0; it and dma outlive the test. Returns 0 or -ENOMEM.
+ */
+int self_test_new(struct dma *dma, uint8_t *runs, struct self_test **out);
 void self_test_free(struct self_test *test);
+
+/* *runs stays as it is from now on. */
+void self_test_detach(struct self_test *test);
 
 /* Whether a run is under way. */
 bool self_test_runs(const struct self_test *test);

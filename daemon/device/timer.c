@@ -8,12 +8,7 @@
 
 #include "self_test.h"
 
-#define NS_PER_S      1000000000ll
-#define DMA_IDLE      0u
-#define DMA_BUSY      1u
-#define DMA_FAILED    0x80000000u
-#define DMA_CMD_READ  1u /* guest -> BAR1 */
-#define DMA_CMD_WRITE 2u /* BAR1 -> guest */
+#define NS_PER_S 1000000000ll
 
 struct engine {
     struct dma_transfer transfer;
@@ -100,7 +95,7 @@ static void arm(struct timer *t, int64_t deadline)
 
 static void engine_finish(struct timer *t, int err)
 {
-    t->state->dma_control = err == 0 ? DMA_IDLE : DMA_FAILED + (uint32_t)-err;
+    t->state->dma_control = err == 0 ? TIMER_DMA_IDLE : TIMER_DMA_FAILED + (uint32_t)-err;
     raise_source(t, TIMER_IRQ_DMA);
 }
 
@@ -118,13 +113,15 @@ void timer_stop_dma(struct timer *t)
     t->engine.forbidden = true;
     dma_cancel(t->parts.dma, &t->engine.transfer);
     t->engine.forbidden = false;
+    if (!t->stopped && t->state->dma_control == TIMER_DMA_BUSY)
+        engine_finish(t, -ENODEV); /* it is to be gone on with */
 }
 
 static int engine_check(const struct timer *t, uint32_t command)
 {
     const struct timer_state *state = t->state;
 
-    if (command != DMA_CMD_READ && command != DMA_CMD_WRITE)
+    if (command != TIMER_DMA_CMD_READ && command != TIMER_DMA_CMD_WRITE)
         return -EINVAL;
     if (state->dma_offset > t->parts.bar1_size ||
         state->dma_length > t->parts.bar1_size - state->dma_offset)
@@ -144,7 +141,7 @@ static void engine_run(struct timer *t)
     t->engine.running = true;
     t->engine.before = done;
     t->engine.transfer = (struct dma_transfer) {
-        .direction = state->dma_command == DMA_CMD_READ ? DMA_FROM_GUEST : DMA_TO_GUEST,
+        .direction = state->dma_command == TIMER_DMA_CMD_READ ? DMA_FROM_GUEST : DMA_TO_GUEST,
         .way = DMA_ANY,
         .iova = state->engine_iova + done,
         .buffer = t->parts.bar1 + state->engine_offset + done,
@@ -164,7 +161,7 @@ static void engine_start(struct timer *t, uint32_t command)
         engine_finish(t, err);
         return;
     }
-    state->dma_control = DMA_BUSY;
+    state->dma_control = TIMER_DMA_BUSY;
     state->engine_iova = state->dma_iova;
     state->engine_offset = state->dma_offset;
     state->engine_length = state->dma_length;
@@ -175,7 +172,7 @@ static void engine_start(struct timer *t, uint32_t command)
 /* Goes on where another process, or the same before it was stopped, has left off. */
 static void engine_continue(struct timer *t)
 {
-    if (t->state->dma_control != DMA_BUSY || t->engine.running)
+    if (t->state->dma_control != TIMER_DMA_BUSY || t->engine.running)
         return;
     if (t->parts.may_dma(t->parts.host.opaque))
         engine_run(t);
@@ -452,7 +449,7 @@ int timer_write(struct timer *t, uint64_t offset, const void *data, uint32_t cou
 
     if (reg == NULL)
         return -EINVAL;
-    if (reg->offset == REG_DMA_CONTROL && t->engine.running)
+    if (reg->offset == REG_DMA_CONTROL && t->state->dma_control == TIMER_DMA_BUSY)
         return -EBUSY;
     if (reg->write == NULL)
         return 0;
@@ -485,7 +482,7 @@ int timer_new(const struct timer_parts *parts, struct timer **out)
     t->parts = *parts;
     t->state = parts->state;
     t->engine.timer = t;
-    if (parts->dma_on_irq && self_test_new(parts->dma, &t->test) != 0) {
+    if (parts->dma_on_irq && self_test_new(parts->dma, &t->state->self_test, &t->test) != 0) {
         free(t);
         return -ENOMEM;
     }
@@ -505,6 +502,9 @@ void timer_free(struct timer *t)
 {
     if (t == NULL)
         return;
+    /* What the state speaks of as under way is so in the state that is left. */
+    if (t->test != NULL)
+        self_test_detach(t->test);
     stop_transfers(t);
     self_test_free(t->test);
     free(t);
@@ -520,7 +520,18 @@ void timer_stop(struct timer *t)
     dma_abandon(t->parts.dma);
     if (t->engine.running)
         state->engine_progress = t->engine.before + (uint32_t)t->engine.transfer.progress;
-    state->self_test = t->test != NULL && self_test_runs(t->test);
+}
+
+void timer_unfreeze(struct timer *t)
+{
+    t->stopped = false;
+    dma_resume(t->parts.dma);
+}
+
+void timer_passed(struct timer *t)
+{
+    if (t->state->dma_control == TIMER_DMA_BUSY && !t->engine.running)
+        engine_finish(t, 0);
 }
 
 void timer_start(struct timer *t)
@@ -528,49 +539,14 @@ void timer_start(struct timer *t)
     /* One of our own goes on with its transfer. */
     bool tests = t->state->self_test != 0 && t->test != NULL && !self_test_runs(t->test);
 
-    t->stopped = false;
-    t->state->self_test = 0;
-    dma_resume(t->parts.dma);
+    timer_unfreeze(t);
     engine_continue(t);
     if (tests)
         self_test_run(t->test, (uint32_t)(now(t) / 1000));
+    else if (t->test == NULL)
+        t->state->self_test = 0; /* begun by a device that has one */
     timer_wake(t);
     wake_at_deadline(t);
-}
-
-static bool is_dma_control(uint32_t value)
-{
-    return value == DMA_IDLE || value == DMA_BUSY ||
-           (value > DMA_FAILED && value < DMA_FAILED + 4096);
-}
-
-static bool is_engine(const struct timer *t, const struct timer_state *state)
-{
-    return state->engine_offset <= t->parts.bar1_size &&
-           state->engine_length <= t->parts.bar1_size - state->engine_offset &&
-           state->engine_progress <= state->engine_length &&
-           (state->engine_length == 0 ||
-            state->engine_length - 1 <= UINT64_MAX - state->engine_iova);
-}
-
-const char *timer_bad_field(const struct timer *t, const struct timer_state *state, uint32_t active)
-{
-    if ((state->irq_status & ~(TIMER_IRQ_TIMER | TIMER_IRQ_SOFTWARE | TIMER_IRQ_DMA)) != 0)
-        return "irq_status";
-    if ((state->irq_status & state->irq_enable) != active)
-        return "irq_enable";
-    if (!is_dma_control(state->dma_control))
-        return "dma_control";
-    if (state->dma_control == DMA_BUSY && state->dma_command != DMA_CMD_READ &&
-        state->dma_command != DMA_CMD_WRITE)
-        return "dma_command";
-    if (!is_engine(t, state))
-        return "engine_length";
-    if (state->staged_mask >= 1u << TIMER_WIDE_REGS)
-        return "staged_mask";
-    if (state->latched_mask >= 1u << TIMER_WIDE_REGS)
-        return "latched_mask";
-    return state->self_test <= 1 ? NULL : "self_test";
 }
 
 void timer_load(struct timer *t, const struct timer_state *state)

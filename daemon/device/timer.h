@@ -26,6 +26,15 @@
 #define TIMER_DOORBELL      0x800u
 #define TIMER_DOORBELL_SIZE 4u
 
+/* DMA_CONTROL as it is read; a failure's errno is added to TIMER_DMA_FAILED. */
+#define TIMER_DMA_IDLE   0u
+#define TIMER_DMA_BUSY   1u
+#define TIMER_DMA_FAILED 0x80000000u
+
+/* And what is written to it. */
+#define TIMER_DMA_CMD_READ  1u /* guest -> BAR1 */
+#define TIMER_DMA_CMD_WRITE 2u /* BAR1 -> guest */
+
 /* Number of 64-bit registers. */
 #define TIMER_WIDE_REGS 7
 
@@ -53,7 +62,7 @@ struct timer_state {
     uint64_t latched[TIMER_WIDE_REGS]; /* of those whose first bytes were read: what the rest is */
     uint16_t staged_mask;              /* a bit for each that has something staged */
     uint16_t latched_mask;             /* and latched */
-    uint8_t self_test;                 /* 1: begun and not ended, kept when the device is stopped */
+    uint8_t self_test;                 /* 1: begun and not ended */
     uint8_t reserved[3];
 };
 
@@ -107,12 +116,20 @@ void timer_wake(struct timer *t);
 void timer_stop(struct timer *t);
 void timer_start(struct timer *t);
 
+/* Stopped no longer, but the state's deadline, transfer and self-test wait for timer_start. */
+void timer_unfreeze(struct timer *t);
+
 /*
- * The name of the first field of a state that could not be one of this device, or NULL: "deadline",
- * say. active: the interrupt sources that the irq holds for active then.
+ * Another process has gone further in the step that was executed again than it came now: the
+ * transfer that the state speaks of, if it does, was made then.
  */
-const char *timer_bad_field(const struct timer *t, const struct timer_state *state,
-                            uint32_t active);
+void timer_passed(struct timer *t);
+
+/*
+ * The name of the first field of a state that could not be one of a device with so many bytes of
+ * BAR1, or NULL: "deadline", say. active: the interrupt sources that the irq holds for active then.
+ */
+const char *timer_bad_field(uint64_t bar1_size, const struct timer_state *state, uint32_t active);
 
 /* Puts *state in the place of ours; transfers of ours are dropped. The timer is stopped. */
 void timer_load(struct timer *t, const struct timer_state *state);
