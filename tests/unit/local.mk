@@ -413,3 +413,35 @@ tests_unit_test_session_moves_SOURCES = tests/unit/test_session_moves.c tests/un
 tests_unit_test_session_moves_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_moves_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_moves_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_evidence
+TESTS += tests/unit/test_evidence
+tests_unit_test_evidence_SOURCES = tests/unit/test_evidence.c \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_evidence_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_evidence_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_evidence_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_dma_table
+TESTS += tests/unit/test_dma_table
+tests_unit_test_dma_table_SOURCES = tests/unit/test_dma_table.c tests/unit/dma_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_dma_table_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_dma_table_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_dma_table_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device_keep
+TESTS += tests/unit/test_device_keep
+tests_unit_test_device_keep_SOURCES = tests/unit/test_device_keep.c tests/unit/keep_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_keep_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_keep_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_keep_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_device_replay
+TESTS += tests/unit/test_device_replay
+tests_unit_test_device_replay_SOURCES = tests/unit/test_device_replay.c tests/unit/keep_kit.h \
+	tests/unit/fakes.c tests/unit/fakes.h
+tests_unit_test_device_replay_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_device_replay_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_device_replay_LDADD = $(TEST_LIBS)
