@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The log of written pages: what is marked, what is reported, what is clean then. */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -219,6 +220,113 @@ START_TEST(it_goes_to_another_process)
 }
 END_TEST
 
+/* Everything is written, once: parts of pages wait for the rest, and writes count again. */
+START_TEST(everything_is_written)
+{
+    struct dirty_log *log = make(PAGE, NULL, 0);
+    uint64_t top = UINT64_MAX - 64 * PAGE + 1;
+
+    dirty_log_mark_all(log);
+    ck_assert_uint_eq(report(log, 8 * PAGE, 4 * PAGE, PAGE), 0xf);
+    ck_assert_uint_eq(report(log, 8 * PAGE, 4 * PAGE, PAGE), 0);
+    ck_assert_uint_eq(report(log, 6 * PAGE, 8 * PAGE, PAGE), 0xc3); /* on both sides */
+    ck_assert_uint_eq(report(log, 6 * PAGE, 8 * PAGE, PAGE), 0);
+    ck_assert_uint_eq(report(log, 2 * PAGE + 1, PAGE, PAGE), 1); /* of two pages, not all */
+    ck_assert_uint_eq(report(log, 2 * PAGE, 2 * PAGE, PAGE), 3);
+    ck_assert_uint_eq(report(log, 2 * PAGE, 2 * PAGE, PAGE), 0);
+    ck_assert_uint_eq(report(log, 0, 1, 1), 1);
+    ck_assert_uint_eq(report(log, 0, PAGE, PAGE), 1);
+    ck_assert_uint_eq(report(log, 0, PAGE, PAGE), 0);
+    ck_assert_uint_eq(report(log, top, 64 * PAGE, PAGE), UINT64_MAX);
+    ck_assert_uint_eq(report(log, top, 64 * PAGE, PAGE), 0);
+    dirty_log_mark(log, 9 * PAGE, 1);
+    ck_assert_uint_eq(report(log, 6 * PAGE, 8 * PAGE, PAGE), 8);
+    ck_assert_uint_eq(report(log, 1 << 30, 1 << 30, 1 << 30), 1); /* in coarser pages */
+    ck_assert_uint_eq(report(log, 1 << 30, 64 * PAGE, PAGE), 0);
+    dirty_log_free(log);
+}
+END_TEST
+
+/* Reported in so many pieces that not all gaps can be remembered: none is missed. */
+START_TEST(everything_in_many_pieces)
+{
+    struct dirty_log *log = make(PAGE, NULL, 0);
+    unsigned again = 0;
+
+    dirty_log_mark_all(log);
+    for (uint64_t i = 0; i < 2000; i++)
+        ck_assert_uint_eq(report(log, 2 * i * PAGE, PAGE, PAGE), 1);
+    for (uint64_t i = 0; i < 2000; i++) {
+        ck_assert_uint_eq(report(log, (2 * i + 1) * PAGE, PAGE, PAGE), 1);
+        again += report(log, 2 * i * PAGE, PAGE, PAGE) != 0;
+    }
+    ck_assert_uint_lt(again, 2000);
+    dirty_log_free(log);
+}
+END_TEST
+
+/* Against a bit for each page. */
+START_TEST(everything_at_random)
+{
+    enum { PAGES = 40 };
+    bool dirty[PAGES];
+    struct dirty_log *log = make(PAGE, NULL, 0);
+
+    srand(5);
+    memset(dirty, true, sizeof(dirty));
+    dirty_log_mark_all(log);
+    for (unsigned round = 0; round < 20000; round++) {
+        uint64_t first = (uint64_t)rand() % (PAGES * PAGE);
+        uint64_t length = 1 + (uint64_t)rand() % (PAGES * PAGE - first);
+        uint64_t expected = 0;
+
+        if (round % 500 == 0) {
+            memset(dirty, true, sizeof(dirty));
+            dirty_log_mark_all(log);
+        }
+        if (rand() % 2 == 0) { /* most reports are of whole pages */
+            first -= first % PAGE;
+            length += PAGE - 1 - (length - 1) % PAGE;
+        }
+        if (rand() % 4 == 0) {
+            dirty_log_mark(log, first, 1);
+            dirty[first / PAGE] = true;
+            continue;
+        }
+        for (uint64_t at = first; at < first + length; at++) {
+            if (dirty[at / PAGE])
+                expected |= 1ull << (at - first) / PAGE;
+        }
+        ck_assert_uint_eq(report(log, first, length, PAGE), expected);
+        for (uint64_t i = (first + PAGE - 1) / PAGE; (i + 1) * PAGE <= first + length; i++)
+            dirty[i] = false;
+    }
+    dirty_log_free(log);
+}
+END_TEST
+
+START_TEST(everything_goes_to_another_process)
+{
+    struct dirty_log *log = make(PAGE, NULL, 0);
+    struct dirty_log *copy;
+    uint8_t *bytes;
+    size_t len;
+
+    dirty_log_mark_all(log);
+    (void)report(log, 4 * PAGE, 4 * PAGE, PAGE);
+    ck_assert_int_eq(dirty_log_export(log, &bytes, &len), 0);
+    for (size_t cut = 0; cut < len; cut++)
+        ck_assert_int_eq(dirty_log_import(bytes, cut, &copy), -EINVAL);
+    ck_assert_int_eq(dirty_log_import(bytes, len, &copy), 0);
+    ck_assert_uint_eq(report(copy, 0, 12 * PAGE, PAGE), 0xf0f);
+    memset(bytes + len - 16, 0xff, 8); /* it would begin behind its end */
+    dirty_log_free(copy);
+    ck_assert_int_eq(dirty_log_import(bytes, len, &copy), -EINVAL);
+    free(bytes);
+    dirty_log_free(log);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -233,6 +341,10 @@ int main(void)
         too_far_apart,
         reports_that_cannot_be,
         it_goes_to_another_process,
+        everything_is_written,
+        everything_in_many_pieces,
+        everything_at_random,
+        everything_goes_to_another_process,
     };
 
     return fake_run("dirty_log", tests, ARRAY_SIZE(tests), NULL, 0);
