@@ -51,6 +51,7 @@ libdaemon_a_SOURCES = \
 	daemon/migrate/receive.c daemon/migrate/receive.h \
 	daemon/migrate/saving.c daemon/migrate/saving.h \
 	daemon/migrate/staging.c daemon/migrate/staging.h \
+	daemon/migrate/token.c daemon/migrate/token.h \
 	daemon/migrate/transfers.c daemon/migrate/transfers.h \
 	daemon/migrate/unpack.c daemon/migrate/unpack.h \
 	daemon/moving.c daemon/moving.h \

@@ -293,6 +293,7 @@ void moving_migrate(struct moving *m, const struct moving_request *request)
         .opaque = m,
         .dev = m->host.dev,
         .name = m->host.name,
+        .keeper = m->host.keeper,
         .obstacle = obstacle,
         .has_client = has_client,
         .is_quiet = is_quiet,
@@ -401,6 +402,7 @@ int moving_receive(struct moving *m, int fd, int timeout_ms)
     const struct receive_host host = {
         .opaque = m,
         .dev = m->host.dev,
+        .keeper = m->host.keeper,
         .adopt = adopt,
         .abandon = abandon,
         .run = run,

@@ -26,6 +26,7 @@ struct event;
 struct listener;
 struct migration;
 struct moving;
+struct token_keeper;
 
 /* An operator's wish. */
 struct moving_request {
@@ -60,6 +61,7 @@ struct moving_host {
     struct device *dev;
     struct listener *listener;
     struct migration *migration;
+    const struct token_keeper *keeper;               /* NULL: nothing is kept */
     const char *name;                                /* of the instance */
     void (*on_phase)(const char *phase);             /* for tests; NULL */
     void (*leave)(void *opaque, const char *reason); /* the device is away: end */

@@ -19,6 +19,7 @@
 #include "content.h"
 #include "device/device.h"
 #include "parcel.h"
+#include "token.h"
 
 #define HANDOVER_REASON_BYTES 192
 
@@ -52,7 +53,8 @@ struct handover_end {
 struct handover_host {
     void *opaque;
     struct device *dev;
-    const char *name; /* of this instance */
+    const char *name;                  /* of this instance */
+    const struct token_keeper *keeper; /* outlives it; NULL: nothing is kept */
     /* Why the device cannot be moved now; NULL: it can. */
     const char *(*obstacle)(void *opaque);
     /* The client: whether there is one, whether it can be frozen, and session/freeze.h's. */

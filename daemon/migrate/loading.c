@@ -7,15 +7,24 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "device/memory.h"
 #include "staging.h"
 #include "state_stream.h"
 
+#define PAGE 4096u
+
+/* The longest record. */
+#define RECORD_MAX (STATE_HEADER_SIZE + STATE_MAX_RECORD)
+
 struct loading {
     struct device *dev;
-    uint8_t *bar1; /* staged */
+    struct memory kept;         /* what is staged lies in it; at NULL: in memory of ours */
+    uint8_t *bar1;              /* staged, and behind it the two others */
+    struct device_state *state; /* staged */
+    uint8_t *buffers[2];        /* the record that has not come whole, in turns */
     uint64_t bar1_size;
-    struct device_state state; /* staged */
     bool begun;
     bool has_state;
     bool complete;
@@ -27,10 +36,9 @@ struct loading {
     struct state_sum sum;
     uint32_t records; /* since the start; the one at hand included */
     uint64_t bytes;
-    uint8_t *buffer; /* the record that has not come whole; grown to the longest so far */
-    size_t capacity;
+    unsigned turn; /* of the buffers */
     size_t have;
-    size_t need; /* bytes of it, as far as is known */
+    size_t need; /* bytes of the record in the buffer, as far as is known */
     int error;   /* it has failed; 0 */
     struct content_difference difference;
     char reason[192];
@@ -79,10 +87,12 @@ static int take_begin(struct loading *l, const uint8_t *payload, size_t len)
     }
     if (err != 0)
         return fail_field(l, STATE_BEGIN, d->field, "malformed or missing");
-    if (l->begun)
+    if (l->begun && l->kept.at != NULL)
+        staging_clear_shared(l->bar1, l->bar1_size);
+    else if (l->begun)
         staging_clear(l->bar1, l->bar1_size);
-    memset(&l->state, 0, sizeof(l->state));
-    msix_reset(&l->state.msix);
+    memset(l->state, 0, sizeof(*l->state));
+    msix_reset(&l->state->msix);
     l->begun = true;
     l->has_state = false;
     l->config_at = 0;
@@ -96,7 +106,7 @@ static int take_state(struct loading *l, const uint8_t *payload, size_t len)
 
     if (l->has_state)
         return fail_record(l, STATE_STATE, "a second one");
-    if (content_read_state(payload, len, &l->state, &field) != 0)
+    if (content_read_state(payload, len, l->state, &field) != 0)
         return fail_field(l, STATE_STATE, field, "malformed or missing");
     l->has_state = true;
     return 0;
@@ -136,7 +146,7 @@ static int take_image(struct loading *l, uint32_t type, const uint8_t *payload, 
 
 static int take_config(struct loading *l, const uint8_t *payload, size_t len)
 {
-    const struct image to = { l->state.pci.config, l->config_size, &l->config_at };
+    const struct image to = { l->state->pci.config, l->config_size, &l->config_at };
 
     return take_image(l, STATE_CONFIG, payload, len, &to,
                       "not the next bytes of configuration space");
@@ -144,7 +154,7 @@ static int take_config(struct loading *l, const uint8_t *payload, size_t len)
 
 static int take_msix(struct loading *l, const uint8_t *payload, size_t len)
 {
-    const struct image to = { l->state.msix.table, l->msix_size, &l->msix_at };
+    const struct image to = { l->state->msix.table, l->msix_size, &l->msix_at };
 
     return take_image(l, STATE_MSIX, payload, len, &to, "not the next bytes of MSI-X's table");
 }
@@ -171,7 +181,7 @@ static int take_end(struct loading *l, const uint8_t *payload, size_t len,
         return fail_record(l, STATE_END, l->has_state ? "CONFIG is missing" : "STATE is missing");
     if (l->msix_at != l->msix_size)
         return fail_record(l, STATE_END, "MSIX is missing");
-    if (device_check_state(l->dev, &l->state, field) != 0)
+    if (device_check_state(l->dev, l->state, field) != 0)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");
     l->complete = true;
     return 0;
@@ -242,46 +252,36 @@ static int take_whole(struct loading *l, const uint8_t *data, size_t len)
     return err != 0 ? err : (int)(STATE_HEADER_SIZE + record.length);
 }
 
-static int make_room(struct loading *l, size_t need)
-{
-    uint8_t *larger;
-
-    if (need <= l->capacity)
-        return 0;
-    larger = realloc(l->buffer, need);
-    if (larger == NULL)
-        return fail(l, -ENOMEM, "no memory for a record of %zu bytes", need);
-    l->buffer = larger;
-    l->capacity = need;
-    return 0;
-}
-
-/* Adds bytes to the record that has not come whole, up to its end. Returns how many, or -errno. */
+/*
+ * Adds bytes to the record that has not come whole, up to its end. Returns how many, or -errno. The
+ * next one begins in the other buffer, so that what was there before a piece of the stream came is
+ * there still when the same piece comes again.
+ */
 static int add_bytes(struct loading *l, const uint8_t *data, size_t len)
 {
+    uint8_t *buffer = l->buffers[l->turn];
     size_t take;
     int done;
 
     if (l->have == 0)
         l->need = STATE_HEADER_SIZE;
-    if (make_room(l, l->need) != 0)
-        return l->error;
     take = l->need - l->have < len ? l->need - l->have : len;
-    memcpy(l->buffer + l->have, data, take);
+    memcpy(buffer + l->have, data, take);
     l->have += take;
     if (l->have < l->need)
         return (int)take;
     if (l->need == STATE_HEADER_SIZE) {
         struct state_record record;
 
-        if (take_header(l, l->buffer, &record) != 0)
+        if (take_header(l, buffer, &record) != 0)
             return l->error;
         l->need = STATE_HEADER_SIZE + record.length;
     }
     if (l->have < l->need)
         return (int)take;
-    done = take_whole(l, l->buffer, l->have);
+    done = take_whole(l, buffer, l->have);
     l->have = 0;
+    l->turn ^= 1;
     return done < 0 ? done : (int)take;
 }
 
@@ -323,7 +323,7 @@ int loading_apply(struct loading *l)
         return fail(l, -EINVAL, "the END is missing: %llu bytes came",
                     (unsigned long long)l->bytes);
     device_take_rings(l->dev); /* those were rung on the state that goes */
-    err = device_load(l->dev, &l->state, l->bar1, field);
+    err = device_load(l->dev, l->state, l->bar1, field);
     if (err == -EINVAL)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");
     return err != 0 ? fail(l, err, "%s", strerror(-err)) : 0;
@@ -344,21 +344,67 @@ uint64_t loading_bytes(const struct loading *l)
     return l->bytes;
 }
 
-int loading_new(struct device *dev, struct loading **out)
+/*
+ * Life
+ */
+
+static uint64_t whole_pages(uint64_t size)
+{
+    return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+static uint64_t staged_size(const struct loading *l)
+{
+    return whole_pages(l->bar1_size) + whole_pages(sizeof(*l->state)) + 2 * whole_pages(RECORD_MAX);
+}
+
+static struct loading *make(struct device *dev)
 {
     struct loading *l = calloc(1, sizeof(*l));
 
     if (l == NULL)
-        return -ENOMEM;
+        return NULL;
     l->dev = dev;
     l->config_size = device_config_size(dev);
     l->msix_size = device_msix_table_size(dev);
     l->bar1_size = device_description(dev)->bar1.size;
-    l->bar1 = staging_map(l->bar1_size);
-    if (l->bar1 == NULL) {
+    return l;
+}
+
+static void place(struct loading *l, uint8_t *at)
+{
+    l->bar1 = at;
+    at += whole_pages(l->bar1_size);
+    l->state = (struct device_state *)(void *)at;
+    at += whole_pages(sizeof(*l->state));
+    l->buffers[0] = at;
+    l->buffers[1] = at + whole_pages(RECORD_MAX);
+}
+
+int loading_new(struct device *dev, struct loading **out)
+{
+    struct loading *l = make(dev);
+    uint8_t *at = l != NULL ? staging_map(staged_size(l)) : NULL;
+
+    if (at == NULL) {
         free(l);
         return -ENOMEM;
     }
+    place(l, at);
+    *out = l;
+    return 0;
+}
+
+int loading_new_kept(struct device *dev, struct loading **out)
+{
+    struct loading *l = make(dev);
+    int err = l != NULL ? memory_new("vfio-userd-resume", staged_size(l), &l->kept) : -ENOMEM;
+
+    if (err != 0) {
+        free(l);
+        return err;
+    }
+    place(l, l->kept.at);
     *out = l;
     return 0;
 }
@@ -367,7 +413,134 @@ void loading_free(struct loading *l)
 {
     if (l == NULL)
         return;
-    staging_unmap(l->bar1, l->bar1_size);
-    free(l->buffer);
+    if (l->kept.at == NULL)
+        staging_unmap(l->bar1, staged_size(l));
+    memory_free(&l->kept);
     free(l);
+}
+
+/*
+ * What is kept
+ */
+
+#define FLAGS (LOADING_KEPT_BEGUN | LOADING_KEPT_STATE | LOADING_KEPT_COMPLETE | LOADING_KEPT_TURN)
+
+int loading_fd(const struct loading *l)
+{
+    return l->kept.at != NULL ? l->kept.fd : -1;
+}
+
+void loading_get_kept(const struct loading *l, struct loading_kept *out)
+{
+    *out = (struct loading_kept) {
+        .bytes = l->bytes,
+        .flags = (l->begun ? LOADING_KEPT_BEGUN : 0) | (l->has_state ? LOADING_KEPT_STATE : 0) |
+                 (l->complete ? LOADING_KEPT_COMPLETE : 0) | (l->turn != 0 ? LOADING_KEPT_TURN : 0),
+        .config_at = l->config_at,
+        .msix_at = l->msix_at,
+        .sum = l->sum,
+        .records = l->records,
+        .have = (uint32_t)l->have,
+        .need = (uint32_t)l->need,
+        .error = l->error,
+        .state_version = DEVICE_STATE_VERSION,
+        .state_size = sizeof(struct device_state),
+    };
+}
+
+/* What has come of the record in the buffer, and what is said to be needed of it. */
+static bool is_half(const struct loading *l)
+{
+    struct state_record record;
+
+    if (l->have == 0)
+        return true;
+    if (l->have >= l->need || l->need > RECORD_MAX)
+        return false;
+    if (l->have < STATE_HEADER_SIZE)
+        return l->need == STATE_HEADER_SIZE;
+    return state_record_decode(l->buffers[l->turn], &record) == NULL &&
+           l->need == STATE_HEADER_SIZE + record.length;
+}
+
+static bool is_plausible(const struct loading *l, const struct loading_kept *kept)
+{
+    char field[DEVICE_FIELD_BYTES];
+
+    if ((kept->flags & ~FLAGS) != 0 || kept->reserved != 0)
+        return false;
+    if (l->error != 0)
+        return (l->error == -EINVAL || l->error == -EPERM) && !l->complete;
+    if (l->config_at > l->config_size || l->msix_at > l->msix_size || !is_half(l))
+        return false;
+    if (!l->begun)
+        return !l->has_state && !l->complete && l->config_at + l->msix_at == 0;
+    if (l->bytes < l->have || l->sum.records > l->records || l->sum.records == 0)
+        return false;
+    return !l->complete ||
+           (l->has_state && l->config_at == l->config_size && l->msix_at == l->msix_size &&
+            l->have == 0 && device_check_state(l->dev, l->state, field) == 0);
+}
+
+static void put_kept(struct loading *l, const struct loading_kept *kept)
+{
+    l->begun = (kept->flags & LOADING_KEPT_BEGUN) != 0;
+    l->has_state = (kept->flags & LOADING_KEPT_STATE) != 0;
+    l->complete = (kept->flags & LOADING_KEPT_COMPLETE) != 0;
+    l->turn = (kept->flags & LOADING_KEPT_TURN) != 0;
+    l->config_at = kept->config_at;
+    l->msix_at = kept->msix_at;
+    l->sum = kept->sum;
+    l->records = kept->records;
+    l->bytes = kept->bytes;
+    l->have = kept->have;
+    l->need = kept->need;
+    l->error = kept->error;
+    if (l->error != 0)
+        snprintf(l->reason, sizeof(l->reason), "it was refused before");
+}
+
+static int go_on(struct device *dev, const struct loading_kept *kept, int *fd, struct loading **out)
+{
+    struct loading *l = make(dev);
+    int err = l != NULL ? memory_adopt(*fd, staged_size(l), &l->kept) : -ENOMEM;
+
+    if (err != 0) {
+        free(l);
+        return err;
+    }
+    *fd = -1;
+    place(l, l->kept.at);
+    put_kept(l, kept);
+    if (!is_plausible(l, kept)) {
+        loading_free(l);
+        return -EINVAL;
+    }
+    *out = l;
+    return 0;
+}
+
+/* One that refuses everything. */
+static int make_lost(struct device *dev, struct loading **out)
+{
+    int err = loading_new(dev, out);
+
+    if (err == 0)
+        fail(*out, -EINVAL, "what had come of it is lost");
+    return err;
+}
+
+int loading_restore(struct device *dev, const struct loading_kept *kept, int fd,
+                    struct loading **out)
+{
+    int err = -EINVAL;
+
+    if (fd < 0)
+        return make_lost(dev, out);
+    if (kept->state_version == DEVICE_STATE_VERSION &&
+        kept->state_size == sizeof(struct device_state))
+        err = go_on(dev, kept, &fd, out);
+    if (fd >= 0)
+        close(fd);
+    return err;
 }

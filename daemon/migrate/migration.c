@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "loading.h"
 #include "log.h"
@@ -116,7 +117,7 @@ static int enter_stop_copy(struct migration *m)
 
 static int enter_resuming(struct migration *m)
 {
-    return loading_new(m->dev, &m->loading);
+    return m->host.keep ? loading_new_kept(m->dev, &m->loading) : loading_new(m->dev, &m->loading);
 }
 
 static int enter_pre_copy(struct migration *m)
@@ -203,6 +204,11 @@ void migration_reset(struct migration *m)
     tell_change(m, from);
 }
 
+bool migration_runs(const struct migration *m)
+{
+    return m->state == RUNNING || m->state == PRE_COPY;
+}
+
 int migration_new(struct device *dev, const struct migration_host *host, struct migration **out)
 {
     struct migration *m = calloc(1, sizeof(*m));
@@ -222,4 +228,46 @@ void migration_free(struct migration *m)
         return;
     drop_data(m);
     free(m);
+}
+
+/*
+ * Going on
+ */
+
+void migration_get_kept(const struct migration *m, struct migration_kept *out)
+{
+    *out = (struct migration_kept) { .layout = MIGRATION_KEPT_LAYOUT,
+                                     .state = m->state,
+                                     .refused = m->refused };
+    if (m->saving != NULL)
+        saving_get_kept(m->saving, &out->saving);
+    if (m->loading != NULL)
+        loading_get_kept(m->loading, &out->loading);
+}
+
+int migration_resume_fd(const struct migration *m)
+{
+    return m->loading != NULL ? loading_fd(m->loading) : -1;
+}
+
+int migration_restore(struct migration *m, const struct migration_kept *kept, int resume_fd)
+{
+    int err = 0;
+
+    if (m->state != RUNNING || kept->layout != MIGRATION_KEPT_LAYOUT || kept->state >= STATES ||
+        names[kept->state].shown == NULL || kept->refused > 1 || kept->reserved != 0 ||
+        (resume_fd >= 0 && kept->state != RESUMING)) {
+        if (resume_fd >= 0)
+            close(resume_fd);
+        return -EINVAL;
+    }
+    if (kept->state == RESUMING)
+        err = loading_restore(m->dev, &kept->loading, resume_fd, &m->loading);
+    else if (kept->state == PRE_COPY || kept->state == STOP_COPY)
+        err = saving_restore(m->dev, kept->state == PRE_COPY, &kept->saving, &m->saving);
+    if (err != 0)
+        return err;
+    m->state = kept->state;
+    m->refused = kept->refused != 0;
+    return 0;
 }

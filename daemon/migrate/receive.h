@@ -13,6 +13,7 @@
 
 #include "device/device.h"
 #include "session/snapshot.h"
+#include "token.h"
 
 struct receive;
 
@@ -28,6 +29,7 @@ struct receive_end {
 struct receive_host {
     void *opaque;
     struct device *dev;
+    const struct token_keeper *keeper; /* outlives it; NULL: nothing is kept */
     /* The client of the other daemon becomes ours, and stands still: listener_adopt. */
     int (*adopt)(void *opaque, const struct session_snapshot *snapshot,
                  struct session_sockets *sockets);

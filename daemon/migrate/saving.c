@@ -3,6 +3,7 @@
 #include "saving.h"
 
 #include <errno.h>
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@
 #define PIECE_HEAD (STATE_HEADER_SIZE + STATE_PIECE_SIZE)
 #define PIECE_MIN  (PIECE_HEAD + 1)
 #define PIECE_MAX  (1u << 20)
+
+#define FLAGS (SAVING_KEPT_BEGIN | SAVING_KEPT_STATE | SAVING_KEPT_DONE)
 
 struct saving {
     struct device *dev;
@@ -39,6 +42,7 @@ struct saving {
     uint32_t msix_at; /* the same of MSI-X's table */
     size_t msix_size;
     struct device_state state; /* when it was stopped */
+    uint32_t image;            /* the checksum of what is sent then */
     struct state_sum sum;
     uint64_t bytes;
 };
@@ -349,6 +353,29 @@ int saving_new(struct device *dev, bool live, struct saving **out)
     return 0;
 }
 
+/* Of all that is sent: where it differs, one cannot go on in the middle. */
+static uint32_t sum_image(const struct saving *s)
+{
+    uint8_t payload[CONTENT_STATE_MAX];
+    int len = content_state(&s->state, payload, sizeof(payload));
+    uint32_t sum = libdeflate_crc32(0, payload, len > 0 ? (size_t)len : 0);
+
+    sum = libdeflate_crc32(sum, s->state.pci.config, s->config_size);
+    sum = libdeflate_crc32(sum, s->state.msix.table, s->msix_size);
+    return libdeflate_crc32(sum, s->copy, s->size);
+}
+
+/* A small BAR1 is sent as it is now, and all of it. */
+static void send_copy(struct saving *s)
+{
+    memcpy(s->copy, device_bar1(s->dev), s->size);
+    s->image = sum_image(s);
+    s->from_copy = true;
+    s->whole = true;
+    s->begin_due = true;
+    s->run = s->run_end = 0;
+}
+
 int saving_stop(struct saving *s)
 {
     if (!s->live)
@@ -358,11 +385,7 @@ int saving_stop(struct saving *s)
     begin_round(s);
     if (s->size > SAVING_SMALL_BAR1)
         return 0; /* and what was latched is still sent */
-    memcpy(s->copy, device_bar1(s->dev), s->size);
-    s->from_copy = true;
-    s->whole = true;
-    s->begin_due = true;
-    s->run = s->run_end = 0;
+    send_copy(s);
     return 0;
 }
 
@@ -383,4 +406,69 @@ void saving_free(struct saving *s)
     staging_unmap(s->copy, s->size);
     staging_unmap(s->touched, s->size / PAGE + 1);
     free(s);
+}
+
+/*
+ * Going on
+ */
+
+void saving_get_kept(const struct saving *s, struct saving_kept *out)
+{
+    *out = (struct saving_kept) {
+        .bytes = s->bytes,
+        .flags = (s->begin_due ? SAVING_KEPT_BEGIN : 0) | (s->state_due ? SAVING_KEPT_STATE : 0) |
+                 (s->done ? SAVING_KEPT_DONE : 0),
+        .bar1_at = s->run,
+        .config_at = s->config_at,
+        .msix_at = s->msix_at,
+        .sum = s->sum,
+        .image = s->image,
+    };
+}
+
+static bool is_plausible(const struct saving *s, const struct saving_kept *kept)
+{
+    bool done = (kept->flags & SAVING_KEPT_DONE) != 0;
+
+    if ((kept->flags & ~FLAGS) != 0 || kept->bar1_at > s->size)
+        return false;
+    if (s->live)
+        return kept->config_at + kept->msix_at == 0 && !done;
+    if (kept->config_at > s->config_size || kept->msix_at > s->msix_size)
+        return false;
+    return !done || ((kept->flags & ~SAVING_KEPT_DONE) == 0 && kept->config_at == s->config_size &&
+                     kept->msix_at == s->msix_size);
+}
+
+/* In the middle of what is sent of a device that has not changed. */
+static void go_on(struct saving *s, const struct saving_kept *kept)
+{
+    s->begin_due = (kept->flags & SAVING_KEPT_BEGIN) != 0;
+    s->state_due = (kept->flags & SAVING_KEPT_STATE) != 0;
+    s->config_at = kept->config_at;
+    s->msix_at = kept->msix_at;
+    s->sum = kept->sum;
+    s->run = s->run_end = s->at = kept->bar1_at;
+}
+
+int saving_restore(struct device *dev, bool live, const struct saving_kept *kept,
+                   struct saving **out)
+{
+    struct saving *s;
+    int err = saving_new(dev, true, &s);
+
+    if (err == 0 && !live)
+        saving_stop(s);
+    if (err == 0 && !is_plausible(s, kept)) {
+        saving_free(s);
+        err = -EINVAL;
+    }
+    if (err != 0)
+        return err;
+    if (s->from_copy && s->image == kept->image)
+        go_on(s, kept);
+    s->done = (kept->flags & SAVING_KEPT_DONE) != 0;
+    s->bytes = kept->bytes;
+    *out = s;
+    return 0;
 }

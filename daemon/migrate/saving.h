@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "device/device.h"
+#include "state_stream.h"
 
 /* Smaller reads do not hold every record. */
 #define SAVING_MIN_READ 512u
@@ -22,6 +23,21 @@
 #define SAVING_SMALL_BAR1 (1u << 20)
 
 struct saving;
+
+#define SAVING_KEPT_BEGIN (1u << 0) /* BEGIN is due */
+#define SAVING_KEPT_STATE (1u << 1) /* STATE is due */
+#define SAVING_KEPT_DONE  (1u << 2)
+
+/* How far one is, behind a piece. */
+struct saving_kept {
+    uint64_t bytes; /* read so far */
+    uint64_t bar1_at;
+    uint32_t flags; /* SAVING_KEPT_… */
+    uint32_t config_at;
+    uint32_t msix_at;
+    struct state_sum sum;
+    uint32_t image; /* a checksum of what is sent of a stopped device */
+};
 
 /*
  * live: the device goes on running, and BAR1 is sent in rounds until saving_stop. Else the state as
@@ -42,6 +58,17 @@ int saving_stop(struct saving *s);
  * SAVING_MIN_READ and not 0.
  */
 int saving_read(struct saving *s, uint8_t *out, uint32_t size);
+
+void saving_get_kept(const struct saving *s, struct saving_kept *out);
+
+/*
+ * One that goes on from where kept says, in a process that has nothing of the old one; live as it
+ * was. Where the device is stopped, BAR1 is a small one and neither of them has changed since, what
+ * is read is what would have been read. Else the stream begins anew with a BEGIN, which voids what
+ * was read before. -EINVAL: kept cannot be of this device; -ENOMEM.
+ */
+int saving_restore(struct device *dev, bool live, const struct saving_kept *kept,
+                   struct saving **out);
 
 /* Whether the END has been read. */
 bool saving_done(const struct saving *s);

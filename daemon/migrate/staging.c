@@ -26,6 +26,12 @@ void staging_clear(uint8_t *at, uint64_t size)
         memset(at, 0, size);
 }
 
+void staging_clear_shared(uint8_t *at, uint64_t size)
+{
+    if (madvise(at, size, MADV_REMOVE) != 0)
+        memset(at, 0, size);
+}
+
 void staging_unmap(uint8_t *at, uint64_t size)
 {
     if (at != NULL)

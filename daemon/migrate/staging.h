@@ -14,6 +14,9 @@ uint8_t *staging_map(uint64_t size);
 /* Zeros again. */
 void staging_clear(uint8_t *at, uint64_t size);
 
+/* The same of whole pages of a file in memory that is mapped. */
+void staging_clear_shared(uint8_t *at, uint64_t size);
+
 /* NULL is allowed. */
 void staging_unmap(uint8_t *at, uint64_t size);
 
