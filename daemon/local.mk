@@ -47,6 +47,7 @@ libdaemon_a_SOURCES = \
 	daemon/migrate/handover_wire.c daemon/migrate/handover_wire.h \
 	daemon/migrate/loading.c daemon/migrate/loading.h \
 	daemon/migrate/migration.c daemon/migrate/migration.h \
+	daemon/migrate/offer.c daemon/migrate/offer.h \
 	daemon/migrate/parcel.c daemon/migrate/parcel.h \
 	daemon/migrate/receive.c daemon/migrate/receive.h \
 	daemon/migrate/saving.c daemon/migrate/saving.h \

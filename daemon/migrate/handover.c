@@ -3,19 +3,18 @@
 #include "handover.h"
 
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "handover_wire.h"
+#include "offer.h"
 #include "stream.h"
 #include "varlink.h"
 #include "watch.h"
 
-#define INTERFACE "io.vfiouserd.Device"
+#define ENDED "the destination has ended, or has closed the connection"
 
 /* At most so much can be behind the reply to Receive: a FAILED. */
 #define BEHIND_REPLY 512
@@ -42,6 +41,8 @@ struct handover {
     struct watch *watch;
     struct parcel *parcel;
     struct parcel_client client;
+    struct token token; /* from PHASE_FREEZE on */
+    bool token_kept;
     enum phase phase;
     bool frozen;
     bool over; /* ended has been told */
@@ -49,6 +50,47 @@ struct handover {
     struct content_difference difference;
     char reason[HANDOVER_REASON_BYTES];
 };
+
+/*
+ * What is kept
+ */
+
+static void begin_change(struct handover *h)
+{
+    if (h->host.keeper != NULL)
+        h->host.keeper->begin(h->host.keeper->opaque);
+}
+
+static void end_change(struct handover *h)
+{
+    if (h->host.keeper != NULL)
+        h->host.keeper->end(h->host.keeper->opaque);
+}
+
+static int make_token(struct handover *h)
+{
+    const struct token_keeper *keeper = h->host.keeper;
+    int err = token_new(&h->token);
+
+    if (err != 0 || keeper == NULL)
+        return err;
+    err = keeper->token_kept(keeper->opaque, token_fd(&h->token));
+    h->token_kept = err == 0;
+    return err;
+}
+
+static void drop_token(struct handover *h, bool ours)
+{
+    if (h->token_kept)
+        h->host.keeper->token_over(h->host.keeper->opaque, ours);
+    token_fini(&h->token);
+}
+
+/* Whether the device is who's now. Without a token it is ours. */
+static bool claim(struct handover *h, enum token_owner who)
+{
+    return token_fd(&h->token) >= 0 ? token_claim(&h->token, who) : who == TOKEN_SOURCE;
+}
 
 /*
  * The end
@@ -77,11 +119,12 @@ static void finish(struct handover *h, struct handover_end *end)
     stream_free(h->stream);
     parcel_free(h->parcel);
     h->host.ended(h->host.opaque, end);
+    drop_token(h, end->outcome == HANDOVER_KEPT);
     uv_close((uv_handle_t *)&h->deadline, on_closed);
     uv_close((uv_handle_t *)&h->turn, on_closed);
 }
 
-/* The device goes on here. The other one knows that it will not have it. */
+/* The device goes on here: it is claimed, or the other one has never had a token. */
 static void keep_as(struct handover *h, const char *error, const char *reason)
 {
     struct handover_end end = {
@@ -89,9 +132,11 @@ static void keep_as(struct handover *h, const char *error, const char *reason)
     };
 
     if (h->frozen) {
+        begin_change(h);
         device_start(h->host.dev);
         if (h->host.has_client(h->host.opaque))
             h->host.thaw(h->host.opaque);
+        end_change(h);
     } else if (h->phase >= PHASE_FREEZE) {
         device_resume_dma(h->host.dev);
     }
@@ -118,43 +163,34 @@ static bool is_gone(int err)
     return err == -EPIPE || err == -ECONNRESET || err == -ENOTCONN;
 }
 
-/* Whether the other one has said something that we have not read. */
-static bool has_spoken(const struct handover *h)
-{
-    char byte;
-
-    return recv(stream_fd(h->stream), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
-}
-
-/*
- * Takes the device back. When we receive no more, there can be no READY that we do not know of; one
- * that was sent before shows that the other one has read all, so that ABORT finds room.
- */
+/* Takes the device back, unless the other one has claimed it. */
 static void give_up(struct handover *h, const char *reason)
 {
-    int err = 0;
-
-    if (h->stream != NULL) {
-        shutdown(stream_fd(h->stream), SHUT_RD);
-        err = handover_send(h->stream, HANDOVER_ABORT, reason, strlen(reason), NULL, 0);
-        if (err == 0)
-            err = stream_flush(h->stream);
+    if (!claim(h, TOKEN_SOURCE)) {
+        lose(h, "the destination has ended after it took the device");
+        return;
     }
-    if (err == 0 || is_gone(err) || (h->phase < PHASE_READY && !has_spoken(h)))
-        keep(h, reason);
-    else
-        lose(h, strerror(-err)); /* it is ready, and does not hear us: it takes the device */
-}
-
-void handover_cancel(struct handover *h, const char *reason)
-{
-    if (h->phase < PHASE_COMMIT)
-        give_up(h, reason);
-    else
-        lose(h, reason);
+    /* Where this does not arrive, our end says as much. */
+    if (h->stream != NULL &&
+        handover_send(h->stream, HANDOVER_ABORT, reason, strlen(reason), NULL, 0) == 0)
+        stream_flush(h->stream);
+    keep(h, reason);
 }
 
 static void read_messages(struct handover *h);
+
+void handover_cancel(struct handover *h, const char *reason)
+{
+    if (h->phase < PHASE_COMMIT) {
+        give_up(h, reason);
+        return;
+    }
+    read_messages(h); /* what it has said, or its end, comes first */
+    if (h->over)
+        return;
+    claim(h, TOKEN_DESTINATION);
+    lose(h, reason);
+}
 
 static void on_deadline(uv_timer_t *timer)
 {
@@ -162,19 +198,18 @@ static void on_deadline(uv_timer_t *timer)
     struct handover_end end = { .error = "MigrationFailed" };
 
     if (h->phase == PHASE_COMMIT)
-        read_messages(h); /* what it has said, or its end, comes first */
+        read_messages(h); /* as above */
     if (h->over)
         return;
     end.phase = phase_names[h->phase];
-    if (h->phase < PHASE_COMMIT) {
+    if (claim(h, TOKEN_SOURCE)) {
         snprintf(h->reason, sizeof(h->reason),
                  h->phase == PHASE_FREEZE ? "the client has not answered within %d ms"
                                           : "the destination has not answered within %d ms",
                  h->timeout_ms);
         give_up(h, h->reason);
     } else {
-        end.reason = "the destination does not answer: it has the device, or takes it as soon as "
-                     "it goes on";
+        end.reason = "the destination does not answer: it has the device";
         h->host.unsure(h->host.opaque, &end);
     }
 }
@@ -197,6 +232,7 @@ static void moved(struct handover *h, int64_t told)
     struct handover_end end = { .outcome = HANDOVER_MOVED };
     int64_t seen = handover_now() - h->frozen_at;
 
+    claim(h, TOKEN_DESTINATION); /* it has done so */
     begin_phase(h, PHASE_RUNNING);
     end.blackout = told > 0 && told < seen ? told : seen; /* clocks may be of two namespaces */
     finish(h, &end);
@@ -210,13 +246,10 @@ static void commit(struct handover *h)
     err = handover_send(h->stream, HANDOVER_COMMIT, NULL, 0, NULL, 0);
     if (err == 0)
         err = stream_flush(h->stream);
-    if (is_gone(err)) {
-        keep(h, "the destination has ended, or has closed the connection");
-    } else if (err != 0) {
-        lose(h, strerror(-err)); /* our end without ABORT says the same */
-    } else {
+    if (err == 0)
         begin_phase(h, PHASE_COMMIT);
-    }
+    else
+        give_up(h, is_gone(err) ? ENDED : strerror(-err));
 }
 
 /* What it says that is neither READY nor RUNNING. */
@@ -248,7 +281,7 @@ static void take_message(struct handover *h, const struct stream_message *m)
     } else if (m->hdr.command == HANDOVER_RUNNING && h->phase == PHASE_COMMIT) {
         memcpy(&blackout, m->payload, len < sizeof(blackout) ? len : sizeof(blackout));
         moved(h, blackout);
-    } else if (h->phase < PHASE_COMMIT) {
+    } else if (h->phase < PHASE_COMMIT || m->hdr.command == HANDOVER_FAILED) {
         describe(h, m);
         give_up(h, h->reason);
     }
@@ -257,14 +290,12 @@ static void take_message(struct handover *h, const struct stream_message *m)
 /* The connection has ended, or failed. */
 static void on_end(struct handover *h, int err)
 {
-    if (h->phase < PHASE_COMMIT && is_gone(err))
-        keep(h, "the destination has ended, or has closed the connection");
-    else if (h->phase < PHASE_COMMIT)
+    if (!is_gone(err))
         give_up(h, err == -EPROTO ? "the destination is no vfio-userd" : strerror(-err));
-    else if (err == -ECONNRESET)
-        keep(h, "the destination has ended before it took the device");
+    else if (h->phase < PHASE_COMMIT)
+        give_up(h, ENDED);
     else
-        lose(h, "the destination has ended after it took the device");
+        give_up(h, "the destination has ended before it took the device");
 }
 
 static void read_messages(struct handover *h)
@@ -314,14 +345,18 @@ static void pump(struct handover *h)
 static int freeze(struct handover *h)
 {
     bool has_client = h->host.has_client(h->host.opaque);
-    int err = has_client ? h->host.freeze(h->host.opaque, &h->client) : 0;
+    int err;
 
+    begin_change(h);
+    err = has_client ? h->host.freeze(h->host.opaque, &h->client) : 0;
     h->frozen = true;
     h->frozen_at = handover_now();
     device_stop(h->host.dev);
+    end_change(h);
     if (err != 0)
         return err;
-    return parcel_new(h->host.dev, has_client ? &h->client : NULL, h->frozen_at, &h->parcel);
+    return parcel_new(h->host.dev, has_client ? &h->client : NULL, token_fd(&h->token),
+                      h->frozen_at, &h->parcel);
 }
 
 /* A client waits for its device only so long, whatever patience the operator has. */
@@ -364,7 +399,14 @@ static void on_turn(uv_prepare_t *turn)
 /* The client goes on until all replies are sent and no command of ours is without an answer. */
 static void begin_freeze(struct handover *h)
 {
+    int err;
+
     begin_phase(h, PHASE_FREEZE);
+    err = make_token(h);
+    if (err != 0) {
+        give_up(h, strerror(-err));
+        return;
+    }
     device_stop_dma(h->host.dev);
     uv_prepare_start(&h->turn, on_turn);
     try_freeze(h);
@@ -374,33 +416,11 @@ static void begin_freeze(struct handover *h)
  * The offer
  */
 
-static const char *member(struct json_object *o, const char *key)
+static void refused(struct handover *h, const struct offer_reply *reply)
 {
-    struct json_object *value = NULL;
-
-    json_object_object_get_ex(o, key, &value);
-    return json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
-}
-
-/* The other's words: what is theirs there is ours here. */
-static void refused(struct handover *h, const char *error, struct json_object *parameters)
-{
-    struct content_difference *d = &h->difference;
-
-    snprintf(h->reason, sizeof(h->reason), "the destination: %s", member(parameters, "reason"));
-    if (strcmp(error, INTERFACE ".Incompatible") == 0) {
-        snprintf(d->field, sizeof(d->field), "%s", member(parameters, "field"));
-        snprintf(d->ours, sizeof(d->ours), "%s", member(parameters, "theirs"));
-        snprintf(d->theirs, sizeof(d->theirs), "%s", member(parameters, "ours"));
-        keep_as(h, "Incompatible", "");
-    } else if (strcmp(error, INTERFACE ".Busy") == 0) {
-        keep_as(h, "Busy", h->reason);
-    } else if (strcmp(error, "org.varlink.service.PermissionDenied") == 0) {
-        keep(h, "the destination receives devices from root and its own user only");
-    } else {
-        snprintf(h->reason, sizeof(h->reason), "the destination: %s", error);
-        keep(h, h->reason);
-    }
+    h->difference = reply->difference;
+    snprintf(h->reason, sizeof(h->reason), "%s", reply->reason);
+    keep_as(h, reply->error, h->reason);
 }
 
 /* It may have changed its mind already: what came behind its reply is the stream's. */
@@ -432,16 +452,14 @@ static void accepted(struct handover *h)
         read_messages(h);
 }
 
-static void take_reply(struct handover *h, struct json_object *reply)
+static void take_reply(struct handover *h, struct json_object *json)
 {
-    struct json_object *parameters = NULL;
-    const char *error = member(reply, "error");
+    struct offer_reply reply;
 
-    json_object_object_get_ex(reply, "parameters", &parameters);
-    if (error[0] != '\0')
-        refused(h, error, parameters);
-    else
+    if (offer_take_reply(json, &reply))
         accepted(h);
+    else
+        refused(h, &reply);
 }
 
 static void read_reply(struct handover *h)
@@ -469,34 +487,6 @@ static int their_timeout(const struct handover *h)
 {
     return h->timeout_ms < HANDOVER_TIMEOUT_MAX - MARGIN_MS ? h->timeout_ms + MARGIN_MS
                                                             : HANDOVER_TIMEOUT_MAX;
-}
-
-static int send_offer(struct handover *h)
-{
-    static const char digits[] = "0123456789abcdef";
-    struct json_object *parameters = json_object_new_object();
-    struct json_object *call = json_object_new_object();
-    uint8_t begin[CONTENT_BEGIN_MAX];
-    char hex[2 * CONTENT_BEGIN_MAX];
-    int len = content_begin(h->host.dev, begin, sizeof(begin));
-    int err = len < 0 ? len : -ENOMEM;
-
-    for (int i = 0; i < len; i++) {
-        hex[2 * i] = digits[begin[i] >> 4];
-        hex[2 * i + 1] = digits[begin[i] & 15];
-    }
-    if (len > 0 && parameters != NULL && call != NULL) {
-        json_object_object_add(parameters, "offer", json_object_new_string_len(hex, 2 * len));
-        json_object_object_add(parameters, "from", json_object_new_string(h->host.name));
-        json_object_object_add(parameters, "timeout", json_object_new_int(their_timeout(h)));
-        json_object_object_add(call, "method", json_object_new_string(INTERFACE ".Receive"));
-        json_object_object_add(call, "parameters", json_object_get(parameters));
-        json_object_object_add(call, "upgrade", json_object_new_boolean(true));
-        err = varlink_send(h->varlink, call);
-    }
-    json_object_put(parameters);
-    json_object_put(call);
-    return err;
 }
 
 static void on_socket(void *arg, int events)
@@ -536,7 +526,7 @@ int handover_new(uv_loop_t *loop, int fd, const struct handover_host *host, int 
     h->timeout_ms = timeout_ms;
     err = varlink_new(fd, &h->varlink);
     if (err == 0)
-        err = send_offer(h);
+        err = offer_send(h->varlink, host->dev, host->name, their_timeout(h));
     if (err == 0)
         err = watch_new(loop, fd, on_socket, h, &h->watch);
     if (err != 0) {

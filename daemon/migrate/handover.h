@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The source of a handover: moves the running device, and its client's connection with it, to the
- * daemon at the other end of a connection. On the loop, without ever waiting. Until COMMIT is sent
- * any failure lets the device go on here; from then on it is the other's.
+ * daemon at the other end of a connection. On the loop, without ever waiting. Until the other one
+ * has claimed the device any failure lets it go on here; from then on it is the other's.
  *
- * Nobody has two owners. The other one takes the device when it reads COMMIT, or when the
- * connection ends after its READY without ABORT, since then we have died. So ABORT is sent before
- * we go on with the device; and that nothing can become READY behind our back, we stop receiving
- * before that. Afterwards, ECONNRESET tells that it has ended without having read COMMIT.
+ * The device has one owner, always: see token.h. The other one claims it when it reads COMMIT, or
+ * when the connection ends after its READY, since then we have died. We claim it before we go on
+ * with it; ABORT only tells the other one why.
  */
 #ifndef VFIO_USERD_HANDOVER_H
 #define VFIO_USERD_HANDOVER_H
@@ -23,7 +22,7 @@
 
 #define HANDOVER_REASON_BYTES 192
 
-/* What a handover may be given until COMMIT, in ms. */
+/* What a handover may be given until it is RUNNING, in ms. */
 #define HANDOVER_TIMEOUT_MAX 3600000
 
 /* The most of it, in ms, for what is done while the device stands still. */
@@ -65,8 +64,8 @@ struct handover_host {
     /* A phase begins: "offer", "freeze", "state", "ready", "commit", "running". */
     void (*phase)(void *opaque, const char *phase, uint64_t bytes, uint64_t remaining);
     /*
-     * COMMIT was sent, and the time is over without an answer: it goes on waiting, but whoever
-     * waits for it need not.
+     * The device is claimed by the other one, and the time is over without an answer: it goes on
+     * waiting, but whoever waits for it need not.
      */
     void (*unsure)(void *opaque, const struct handover_end *end);
     /* It is over, and must not be used any more; it frees itself. */
@@ -80,7 +79,10 @@ struct handover_host {
 int handover_new(uv_loop_t *loop, int fd, const struct handover_host *host, int timeout_ms,
                  struct handover **out);
 
-/* Gives up, if that is still possible: the outcome is as ended tells, before this returns. */
+/*
+ * Gives up, if that is still possible, which it is until COMMIT; what was committed is the other's.
+ * The outcome is as ended tells, before this returns.
+ */
 void handover_cancel(struct handover *h, const char *reason);
 
 #endif

@@ -116,6 +116,19 @@ size_t handover_write_plan(const struct handover_plan *plan, uint8_t *out)
     return write_fields(plan_fields, N_PLAN_FIELDS, plan, out);
 }
 
+uint32_t handover_plan_version(const uint8_t *data, size_t len)
+{
+    struct wire w = wire_init(data, len);
+    uint32_t version = 0;
+    struct state_field f;
+
+    while (version == 0 && state_field_next(&w, &f)) {
+        if (f.id == 1 && f.size == sizeof(version))
+            memcpy(&version, f.data, sizeof(version));
+    }
+    return version;
+}
+
 /* The name of a number that is too large, or NULL. */
 static const char *excess(const struct handover_plan *p)
 {

@@ -23,7 +23,7 @@
 #include "stream.h"
 #include "stream_rest.h"
 
-#define HANDOVER_VERSION 2u
+#define HANDOVER_VERSION 3u
 
 /* The largest message; what may be longer comes in several. */
 #define HANDOVER_MAX_MESSAGE (256u << 10)
@@ -86,6 +86,7 @@ enum handover_role {
     HANDOVER_FD_UNREAD,   /* index: in their order; owner: see struct stream_rest_fd */
     HANDOVER_FD_DOORBELL, /* index: 0 the eventfd, 1 the shadow */
     HANDOVER_FD_TWIN,
+    HANDOVER_FD_TOKEN, /* see token.h */
 };
 
 struct handover_fd {
@@ -104,6 +105,9 @@ const char *handover_command_name(uint32_t command);
 /* Each returns the number of bytes written to out, which has room for HANDOVER_FIELDS_MAX. */
 size_t handover_write_plan(const struct handover_plan *plan, uint8_t *out);
 size_t handover_write_session(const struct session_snapshot *s, uint8_t irq_masked, uint8_t *out);
+
+/* The version that a plan tells, whatever else it is; 0: none. */
+uint32_t handover_plan_version(const uint8_t *data, size_t len);
 
 /*
  * The reverse. Returns 0, or -EINVAL with *field the name of the first that is missing, unknown,

@@ -187,7 +187,7 @@ static int collect_client(struct parcel *p, struct device *dev, const struct par
     int err = dma_export(device_dma(dev), &ranges, &n_ranges, &files, &n_files);
 
     if (err == 0)
-        err = make_room_for_fds(p, 5 + sizeof(struct irq_fds) / sizeof(int) + n_files +
+        err = make_room_for_fds(p, 6 + sizeof(struct irq_fds) / sizeof(int) + n_files +
                                        client->sockets.rest.nfds);
     if (err == 0)
         err = add_ranges(p, ranges, n_ranges);
@@ -198,17 +198,19 @@ static int collect_client(struct parcel *p, struct device *dev, const struct par
     return err;
 }
 
-static int collect(struct parcel *p, struct device *dev, const struct parcel_client *client)
+static int collect(struct parcel *p, struct device *dev, const struct parcel_client *client,
+                   int token)
 {
     const struct device_state *state = device_state(dev);
     int len = content_state(state, p->state, sizeof(p->state));
     int err = len < 0 ? len : 0;
 
     if (err == 0)
-        err = client != NULL ? collect_client(p, dev, client) : make_room_for_fds(p, 1);
+        err = client != NULL ? collect_client(p, dev, client) : make_room_for_fds(p, 2);
     if (err != 0)
         return err;
     add_fd(p, HANDOVER_FD_BAR1, 0, device_bar1_fd(dev));
+    add_fd(p, HANDOVER_FD_TOKEN, 0, token);
     p->bytes[STEP_STATE] = (struct bytes) { p->state, (size_t)len };
     p->bytes[STEP_CONFIG] = (struct bytes) { state->pci.config, device_config_size(dev) };
     p->bytes[STEP_MSIX] = (struct bytes) { state->msix.table, device_msix_table_size(dev) };
@@ -220,7 +222,7 @@ static int collect(struct parcel *p, struct device *dev, const struct parcel_cli
     return 0;
 }
 
-int parcel_new(struct device *dev, const struct parcel_client *client, int64_t frozen_at,
+int parcel_new(struct device *dev, const struct parcel_client *client, int token, int64_t frozen_at,
                struct parcel **out)
 {
     struct parcel *p = calloc(1, sizeof(*p));
@@ -230,7 +232,7 @@ int parcel_new(struct device *dev, const struct parcel_client *client, int64_t f
         return -ENOMEM;
     p->plan.version = HANDOVER_VERSION;
     p->plan.frozen_at = frozen_at;
-    err = collect(p, dev, client);
+    err = collect(p, dev, client, token);
     if (err != 0) {
         parcel_free(p);
         return err;
@@ -334,6 +336,6 @@ uint32_t parcel_fds(const struct parcel *p)
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < p->n_fds; i++)
-        n += p->fds[i] >= 0;
+        n += p->fds[i] >= 0 && p->what[i].role != HANDOVER_FD_TOKEN;
     return n;
 }

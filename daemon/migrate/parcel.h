@@ -23,9 +23,10 @@ struct parcel_client {
 
 /*
  * Collects; client: NULL without one. dev stays stopped and *client frozen as long as the parcel
- * lives. frozen_at: when the blackout began. Returns 0 or -errno.
+ * lives. token: its fd, which stays the caller's; frozen_at: when the blackout began. Returns 0 or
+ * -errno.
  */
-int parcel_new(struct device *dev, const struct parcel_client *client, int64_t frozen_at,
+int parcel_new(struct device *dev, const struct parcel_client *client, int token, int64_t frozen_at,
                struct parcel **out);
 void parcel_free(struct parcel *p);
 
@@ -37,7 +38,7 @@ int parcel_queue(struct parcel *p, struct stream *s);
 /* Whether all is queued. */
 bool parcel_is_queued(const struct parcel *p);
 
-/* Bytes of payload, those of them that are queued, and fds. */
+/* Bytes of payload, those of them that are queued, and fds without the token. */
 uint64_t parcel_bytes(const struct parcel *p);
 uint64_t parcel_queued(const struct parcel *p);
 uint32_t parcel_fds(const struct parcel *p);

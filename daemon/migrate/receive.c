@@ -33,9 +33,45 @@ struct receive {
     enum phase phase;
     bool adopted; /* the client */
     int our_bar1; /* what BAR1 was before: to be put back, or closed; -1 */
+    bool loaded;  /* the registers, in place of these */
+    struct device_state ours;
+    struct token token;
+    bool kept; /* what was received, under the token */
     bool over;
     char reason[UNPACK_REASON_BYTES];
 };
+
+/*
+ * What is kept
+ */
+
+static void begin_change(struct receive *r)
+{
+    if (r->host.keeper != NULL)
+        r->host.keeper->begin(r->host.keeper->opaque);
+}
+
+static void end_change(struct receive *r)
+{
+    if (r->host.keeper != NULL)
+        r->host.keeper->end(r->host.keeper->opaque);
+}
+
+static int keep_received(struct receive *r)
+{
+    const struct token_keeper *keeper = r->host.keeper;
+    int err = keeper != NULL ? keeper->received(keeper->opaque, token_fd(&r->token)) : 0;
+
+    r->kept = keeper != NULL && err == 0;
+    return err;
+}
+
+static void drop_token(struct receive *r, bool ours)
+{
+    if (r->kept)
+        r->host.keeper->token_over(r->host.keeper->opaque, ours);
+    token_fini(&r->token);
+}
 
 /*
  * The end
@@ -54,6 +90,7 @@ static void finish(struct receive *r, struct receive_end *end)
     stream_free(r->stream);
     unpack_free(r->unpack);
     r->host.ended(r->host.opaque, end);
+    drop_token(r, end->received);
     if (r->our_bar1 >= 0)
         close(r->our_bar1); /* may take a while: its pages go */
     uv_close((uv_handle_t *)&r->deadline, on_closed);
@@ -62,22 +99,29 @@ static void finish(struct receive *r, struct receive_end *end)
 static void put_back(struct receive *r)
 {
     struct device *dev = r->host.dev;
+    char field[DEVICE_FIELD_BYTES];
 
     if (r->adopted) {
         device_drop_client(dev);
         r->host.abandon(r->host.opaque);
     }
+    if (r->loaded && device_load(dev, &r->ours, NULL, field) != 0)
+        log_err("migrate", "the device cannot be as it was (%s): restart this daemon", field);
     if (r->our_bar1 >= 0 && device_adopt_bar1(dev, &r->our_bar1) != 0)
         log_err("migrate", "there is no memory to take BAR1 back: restart this daemon");
     device_start(dev);
 }
 
-/* Nothing comes of it. */
+/* Nothing comes of it: who has not claimed yields. */
 static void fail(struct receive *r, const char *reason)
 {
     struct receive_end end = { .reason = reason };
 
+    if (token_fd(&r->token) >= 0)
+        token_claim(&r->token, TOKEN_SOURCE);
+    begin_change(r);
     put_back(r);
+    end_change(r);
     finish(r, &end);
 }
 
@@ -174,7 +218,36 @@ static int adopt_client(struct receive *r, struct unpacked *c)
     return err != 0 ? blame(r, "the log of written pages", err) : 0;
 }
 
-/* Takes all but the registers, which cannot fail any more and can wait. */
+static int load_state(struct receive *r, struct unpacked *c)
+{
+    struct device *dev = r->host.dev;
+    char field[DEVICE_FIELD_BYTES];
+    int err;
+
+    r->ours = *device_state(dev);
+    r->loaded = true;
+    err = device_load(dev, &c->state, NULL, field); /* has been checked */
+    if (err == 0 && c->irq_masked != 0)
+        irq_set(device_irq(dev), VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
+                VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, NULL, 0);
+    return err != 0 ? blame(r, "the registers", err) : 0;
+}
+
+static int adopt_all(struct receive *r, struct unpacked *c)
+{
+    int err = adopt_bar1(r, c);
+
+    if (err == 0 && c->plan.client == 1)
+        err = adopt_client(r, c);
+    if (err == 0)
+        err = load_state(r, c);
+    if (err != 0)
+        return err;
+    err = keep_received(r);
+    return err != 0 ? blame(r, "what is to outlive this daemon", err) : 0;
+}
+
+/* All that can fail. */
 static int prepare(struct receive *r)
 {
     struct unpacked *c = unpack_content(r->unpack);
@@ -185,8 +258,13 @@ static int prepare(struct receive *r)
         snprintf(r->reason, sizeof(r->reason), "%s has a value that it cannot have", field);
         return err;
     }
-    err = adopt_bar1(r, c);
-    return err == 0 && c->plan.client == 1 ? adopt_client(r, c) : err;
+    err = token_adopt(&c->token, &r->token);
+    if (err != 0)
+        return blame(r, "the token", err);
+    begin_change(r);
+    err = adopt_all(r, c);
+    end_change(r);
+    return err;
 }
 
 static void send_ready(struct receive *r)
@@ -236,26 +314,30 @@ static void take_piece(struct receive *r, struct stream_message *m)
 /* It is ours. */
 static void run(struct receive *r, bool orphaned)
 {
-    struct unpacked *c = unpack_content(r->unpack);
-    struct device *dev = r->host.dev;
     struct receive_end end = { .received = true, .orphaned = orphaned };
-    char field[DEVICE_FIELD_BYTES];
 
     uv_timer_stop(&r->deadline);
     begin_phase(r, PHASE_COMMIT);
-    device_load(dev, &c->state, NULL, field); /* has been checked */
-    if (c->irq_masked != 0)
-        irq_set(device_irq(dev), VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
-                VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, NULL, 0);
-    device_start(dev);
+    begin_change(r);
+    device_start(r->host.dev);
     if (r->adopted)
         r->host.run(r->host.opaque);
-    end.blackout = handover_now() - c->plan.frozen_at;
+    end_change(r);
+    end.blackout = handover_now() - unpack_content(r->unpack)->plan.frozen_at;
     begin_phase(r, PHASE_RUNNING);
     if (handover_send(r->stream, HANDOVER_RUNNING, &end.blackout, sizeof(end.blackout), NULL, 0) ==
         0)
         stream_flush(r->stream);
     finish(r, &end);
+}
+
+/* The source has said that it is ours, or is dead. */
+static void take(struct receive *r, bool orphaned)
+{
+    if (token_claim(&r->token, TOKEN_DESTINATION))
+        run(r, orphaned);
+    else
+        refuse(r, "the source keeps it");
 }
 
 static void take_message(struct receive *r, struct stream_message *m)
@@ -269,7 +351,7 @@ static void take_message(struct receive *r, struct stream_message *m)
     } else if (r->phase < PHASE_READY) {
         take_piece(r, m);
     } else if (r->phase == PHASE_AWAIT && m->hdr.command == HANDOVER_COMMIT) {
-        run(r, false);
+        take(r, false);
     } else {
         snprintf(r->reason, sizeof(r->reason), "%s is out of place",
                  handover_command_name(m->hdr.command));
@@ -277,13 +359,13 @@ static void take_message(struct receive *r, struct stream_message *m)
     }
 }
 
-/* The connection has ended. Behind READY and without ABORT: the source is dead. */
+/* The connection has ended. Behind READY: the source is dead, or has claimed the device. */
 static void on_end(struct receive *r, int err)
 {
     bool ended = err == -ENOTCONN || err == -ECONNRESET || err == -EPIPE;
 
     if (r->phase == PHASE_AWAIT && ended)
-        run(r, true);
+        take(r, true);
     else if (ended)
         fail(r, "the source has ended, or has closed the connection");
     else
@@ -340,7 +422,9 @@ int receive_new(uv_loop_t *loop, int fd, const struct receive_host *host, int ti
     uv_timer_init(loop, &r->deadline);
     r->deadline.data = r;
     uv_timer_start(&r->deadline, on_deadline, (uint64_t)timeout_ms, 0);
+    begin_change(r);
     device_stop(host->dev);
+    end_change(r);
     *out = r;
     begin_phase(r, PHASE_OFFER);
     return 0;

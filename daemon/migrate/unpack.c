@@ -37,6 +37,7 @@ int unpack_new(struct unpack **out)
     if (u == NULL)
         return -ENOMEM;
     u->content.bar1 = -1;
+    u->content.token = -1;
     u->content.doorbell[0] = u->content.doorbell[1] = -1;
     msix_reset(&u->content.state.msix);
     u->content.sockets.socket = -1;
@@ -55,6 +56,7 @@ void unpack_free(struct unpack *u)
         return;
     c = &u->content;
     peer_close_fd(c->bar1);
+    peer_close_fd(c->token);
     peer_close_fd(c->doorbell[0]);
     peer_close_fd(c->doorbell[1]);
     peer_close_fd(c->sockets.socket);
@@ -92,8 +94,12 @@ static int refuse(struct unpack *u, const char *format, ...)
 static int take_plan(struct unpack *u, const uint8_t *data, size_t len)
 {
     struct unpacked *c = &u->content;
+    uint32_t version = handover_plan_version(data, len);
     const char *field;
 
+    if (version != 0 && version != HANDOVER_VERSION)
+        return refuse(u, "the source speaks version %u of the handover, this daemon version %u",
+                      version, HANDOVER_VERSION);
     if (handover_read_plan(data, len, &c->plan, &field) != 0)
         return refuse(u, "PLAN: %s", field);
     u->planned = true;
@@ -182,6 +188,8 @@ static int *find_slot(struct unpack *u, const struct handover_fd *what)
 
     if (what->role == HANDOVER_FD_BAR1)
         slot = &c->bar1;
+    else if (what->role == HANDOVER_FD_TOKEN)
+        slot = &c->token;
     else if (what->role == HANDOVER_FD_CLIENT && c->plan.client == 1)
         slot = &c->sockets.socket;
     else if (what->role == HANDOVER_FD_TWIN && c->plan.client == 1)
@@ -265,6 +273,8 @@ static int end(struct unpack *u, const struct unpack_sizes *sizes)
         u->unread_fds != p->unread_fds || u->log != p->log || u->irq_fds != p->irq_fds ||
         u->doorbell != p->doorbell || u->twin_unread != p->twin_unread)
         return refuse(u, "END: not all that was planned has come");
+    if (c->token < 0)
+        return refuse(u, "END: the token has not come");
     if (c->bar1 < 0 || (p->client == 1 && c->sockets.socket < 0))
         return refuse(u, "END: BAR1's or the client's file descriptor has not come");
     if (p->client == 1 && (c->session.info.twin == TWIN_OPEN) != (c->sockets.twin >= 0))

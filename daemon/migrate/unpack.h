@@ -23,6 +23,7 @@ struct unpacked {
     struct irq_fds irq;
     int doorbell[2]; /* eventfd and shadow */
     int bar1;
+    int token;
     struct session_sockets sockets; /* the rests are of unread and twin_unread */
     uint8_t *unread;
     uint8_t *twin_unread;

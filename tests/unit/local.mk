@@ -399,9 +399,11 @@ tests_unit_test_parcel_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_parcel_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_parcel_LDADD = $(TEST_LIBS)
 
+HANDOVER_SIDES = tests/unit/handover_sides.h $(MIGRATE_KIT)
+
 check_PROGRAMS += tests/unit/test_handover_rules
 TESTS += tests/unit/test_handover_rules
-tests_unit_test_handover_rules_SOURCES = tests/unit/test_handover_rules.c $(MIGRATE_KIT)
+tests_unit_test_handover_rules_SOURCES = tests/unit/test_handover_rules.c $(HANDOVER_SIDES)
 tests_unit_test_handover_rules_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_handover_rules_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_handover_rules_LDADD = $(TEST_LIBS)

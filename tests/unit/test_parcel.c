@@ -28,6 +28,7 @@ struct world {
     struct device *dev;
     struct parcel_client client;
     uint8_t unread[300];
+    int token;
     int sock[2];
     struct stream *from;
     struct stream *to;
@@ -104,6 +105,7 @@ static void world_init(struct world *w)
     set_up(w->dev);
     ck_assert_int_eq(device_log_start(w->dev, &page, &range, 1), 0);
     make_client(w);
+    w->token = fake_eventfd();
     device_stop(w->dev);
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->sock), 0);
     ck_assert_int_eq(stream_new(w->sock[0], HANDOVER_MAX_MESSAGE, &w->from), 0);
@@ -120,6 +122,7 @@ static void world_fini(struct world *w)
     close(w->client.sockets.rest.fds[2].fd);
     close(w->client.sockets.socket);
     close(w->client.sockets.twin);
+    close(w->token);
     device_free(w->dev);
     description_fini(&w->d);
     fake_host_fini(&w->host);
@@ -147,7 +150,7 @@ static int carry(struct world *w, const struct parcel_client *client, struct unp
     int more = 1;
     int got = 0;
 
-    ck_assert_int_eq(parcel_new(w->dev, client, 4711, &p), 0);
+    ck_assert_int_eq(parcel_new(w->dev, client, w->token, 4711, &p), 0);
     while (got == 0) {
         int n;
 
@@ -166,7 +169,7 @@ static int carry(struct world *w, const struct parcel_client *client, struct unp
     ck_assert(parcel_is_queued(p));
     ck_assert_uint_eq(parcel_queued(p), parcel_bytes(p));
     ck_assert_uint_eq(unpack_bytes(u), parcel_bytes(p));
-    ck_assert_uint_eq(unpack_fds(u), parcel_fds(p));
+    ck_assert_uint_eq(unpack_fds(u), parcel_fds(p) + 1); /* the token */
     parcel_free(p);
     return got;
 }
@@ -209,7 +212,8 @@ START_TEST(what_is_packed_comes_out)
     ck_assert(c->sockets.rest.fds[0].fd >= 0 && c->sockets.rest.fds[1].fd == -1 &&
               c->sockets.rest.fds[2].fd >= 0);
     ck_assert_uint_eq(c->sockets.rest.fds[2].owner, 200);
-    ck_assert(c->bar1 >= 0 && c->sockets.socket >= 0 && c->irq.msi[0] >= 0 && c->irq.msi[1] >= 0);
+    ck_assert(c->bar1 >= 0 && c->token >= 0 && c->sockets.socket >= 0 && c->irq.msi[0] >= 0 &&
+              c->irq.msi[1] >= 0);
     ck_assert(c->irq.intx == -1 && c->plan.log > 0);
     ck_assert_uint_eq(c->plan.doorbell, 2);
     ck_assert(c->doorbell[0] >= 0 && c->doorbell[1] >= 0);
@@ -230,7 +234,7 @@ START_TEST(a_device_without_a_client)
     ck_assert_int_eq(unpack_new(&u), 0);
     ck_assert_msg(carry(&w, NULL, u, reason) == 1, "%s", reason);
     ck_assert_uint_eq(w.n_messages, 6);
-    ck_assert_uint_eq(unpack_fds(u), 1);
+    ck_assert_uint_eq(unpack_fds(u), 2);
     ck_assert_int_eq(unpack_content(u)->sockets.socket, -1);
     ck_assert_uint_eq(unpack_content(u)->plan.doorbell, 0);
     unpack_free(u);
@@ -360,10 +364,9 @@ START_TEST(a_planned_fd_is_missing)
     static const struct {
         uint32_t role;
         uint32_t index;
-    } rows[] = {
-        { HANDOVER_FD_BAR1, 0 }, { HANDOVER_FD_CLIENT, 0 },   { HANDOVER_FD_TWIN, 0 },
-        { HANDOVER_FD_FILE, 7 }, { HANDOVER_FD_DOORBELL, 0 }, { HANDOVER_FD_DOORBELL, 1 }
-    };
+    } rows[] = { { HANDOVER_FD_BAR1, 0 }, { HANDOVER_FD_CLIENT, 0 },   { HANDOVER_FD_TWIN, 0 },
+                 { HANDOVER_FD_FILE, 7 }, { HANDOVER_FD_DOORBELL, 0 }, { HANDOVER_FD_DOORBELL, 1 },
+                 { HANDOVER_FD_TOKEN, 0 } };
     unsigned before = fake_open_fds();
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
