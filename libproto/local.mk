@@ -10,6 +10,8 @@ libproto_a_SOURCES = \
 	libproto/peer.c libproto/peer.h \
 	libproto/state_stream.c libproto/state_stream.h \
 	libproto/stream.c libproto/stream.h libproto/stream_private.h \
+	libproto/stream_keep.c libproto/stream_keep.h \
+	libproto/stream_send.c \
 	libproto/stream_rest.c libproto/stream_rest.h \
 	libproto/varlink.c libproto/varlink.h \
 	libproto/version.c libproto/version.h \

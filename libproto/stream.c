@@ -44,6 +44,7 @@ int stream_new(int fd, size_t max_message, struct stream **out)
     s->max_message = max_message;
     s->in_size = STREAM_IN_SIZE;
     s->out_size = OUT_SIZE;
+    s->journal = &s->own;
     *out = s;
     return 0;
 fail:
@@ -66,13 +67,17 @@ void stream_free(struct stream *s)
 {
     if (s == NULL)
         return;
-    for (unsigned i = 0; i < s->n_in_fds; i++)
+    for (unsigned i = 0; i < s->n_in_fds; i++) {
         close_all(&s->in_fds[i].fd, 1);
-    for (unsigned i = 0; i < s->n_out_fds; i++)
-        close_all(s->out_fds[i].fds, s->out_fds[i].nfds);
+        stream_forget(s, s->in_fds[i].serial);
+    }
+    while (s->n_out_fds > 0)
+        stream_drop_queued_fds(s);
     close(s->fd);
-    free(s->in);
-    free(s->out);
+    if (s->fd_table == NULL) {
+        free(s->in);
+        free(s->out);
+    }
     free(s);
 }
 
@@ -124,13 +129,17 @@ static size_t open_message(const struct stream *s, size_t tail)
     }
 }
 
-/* Makes room behind in_tail: for the message that is begun, and for at least a header. */
+/*
+ * Makes room behind in_tail: for the message that is begun, and for at least a header. Memory that
+ * outlives us has room for two of the largest messages: there what is received is never moved onto
+ * itself, since a process that dies meanwhile would leave neither.
+ */
 static int make_room(struct stream *s)
 {
     size_t have = s->in_tail - s->in_head;
     size_t want = claimed_size(s, s->in_head, s->in_tail);
 
-    if (s->in_head > 0) {
+    if (s->in_head > 0 && (s->fd_table == NULL || s->in_head >= s->in_size / 2)) {
         memmove(s->in, s->in + s->in_head, have);
         s->in_head = 0;
         s->in_tail = have;
@@ -190,6 +199,38 @@ static size_t take_at_once(struct stream *s, size_t seen, bool fds_in_sight)
     return end - have < seen ? end - have : seen;
 }
 
+#define CONTROL_SPACE CMSG_SPACE(STREAM_CONTROL_MAX_FDS * sizeof(int))
+
+/*
+ * Reads at most len bytes, and the fds among them into control, unless that is NULL: then they are
+ * closed. What was read is noted by the kernel. Returns as recvmsg does.
+ */
+static ssize_t receive(struct stream *s, size_t len, void *control, struct msghdr **out)
+{
+    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
+    uint64_t at = s->in_pos + (s->in_tail - s->in_head);
+    struct stream_note *note =
+        stream_next_note(&s->journal->received, at, s->in_pos - s->in_head);
+    struct stream_call *call = &note->call;
+
+    call->message.msg_iov = &iov;
+    call->message.msg_iovlen = 1;
+    call->message.msg_control = control;
+    call->message.msg_controllen = control != NULL ? CONTROL_SPACE : 0;
+    s->counters.recv_calls++;
+    *out = &call->message;
+    if (recvmmsg(s->fd, (struct mmsghdr *)call, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL) != 1)
+        return -1;
+    s->in_tail += call->len;
+    return (ssize_t)call->len;
+}
+
+/* Whose the fds are that came with bytes up to tail. */
+static uint64_t owner_of_fds(const struct stream *s, size_t tail)
+{
+    return s->in_pos + (open_message(s, tail - 1) - s->in_head);
+}
+
 /*
  * Reads at most len bytes. Fds among them belong to the message of the last byte: the kernel ends a
  * recvmsg behind the send that carried fds, and what is taken is either one message's at most, or
@@ -199,22 +240,60 @@ static ssize_t take(struct stream *s, size_t len)
 {
     union {
         struct cmsghdr align;
-        uint8_t space[CMSG_SPACE(STREAM_CONTROL_MAX_FDS * sizeof(int))];
+        uint8_t space[CONTROL_SPACE];
+    } control;
+    unsigned before = s->n_in_fds;
+    struct msghdr *msg;
+    ssize_t n = receive(s, len, control.space, &msg);
+
+    if (n > 0 && (msg->msg_controllen > 0 || (msg->msg_flags & MSG_CTRUNC) != 0)) {
+        keep_fds(s, msg, owner_of_fds(s, s->in_tail));
+        stream_keep_received(s, before, "in");
+    }
+    return n;
+}
+
+/* What fds are for, for people: the name of those that are kept. */
+static const char *role_of(const struct stream *s, uint64_t owner)
+{
+    struct vfio_user_header hdr = { 0 };
+
+    memcpy(&hdr, s->in + s->in_head + (owner - s->in_pos), sizeof(hdr));
+    if (hdr.command == VFIO_USER_DMA_MAP)
+        return "dma";
+    return hdr.command == VFIO_USER_DEVICE_SET_IRQS ? "irq" : "in";
+}
+
+/*
+ * The same where fds are in sight and are to outlive us: a copy of them is made and kept, and then
+ * the bytes are taken, and only they.
+ */
+static ssize_t take_kept(struct stream *s, size_t len)
+{
+    union {
+        struct cmsghdr align;
+        uint8_t space[CONTROL_SPACE];
     } control;
     struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov,
-                          .msg_iovlen = 1,
-                          .msg_control = control.space,
-                          .msg_controllen = sizeof(control.space) };
-    ssize_t n = recvmsg(s->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    struct msghdr peek = { .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = control.space,
+                           .msg_controllen = sizeof(control.space) };
+    unsigned before = s->n_in_fds;
+    struct msghdr *msg;
+    uint64_t owner;
+    ssize_t n = recvmsg(s->fd, &peek, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
-    s->counters.recv_calls++;
     if (n <= 0)
         return n;
-    s->in_tail += (size_t)n;
-    if (msg.msg_controllen > 0 || (msg.msg_flags & MSG_CTRUNC) != 0)
-        keep_fds(s, &msg, s->in_pos + (open_message(s, s->in_tail - 1) - s->in_head));
-    return n;
+    owner = owner_of_fds(s, s->in_tail + (size_t)n);
+    keep_fds(s, &peek, owner);
+    stream_keep_received(s, before,
+                         s->in_tail + (size_t)n - (size_t)(owner - s->in_pos) - s->in_head >=
+                                 VFIO_USER_HEADER_SIZE
+                             ? role_of(s, owner)
+                             : "in");
+    return receive(s, (size_t)n, NULL, &msg);
 }
 
 /* How much is to come of the message that has begun, when that is long; else 0. */
@@ -237,12 +316,18 @@ static ssize_t look_and_take(struct stream *s)
     size_t room = s->in_size - s->in_tail;
     struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = room };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    bool fds_in_sight;
+    size_t len;
     ssize_t n;
 
     if (rest > 0)
         return take(s, rest < room ? rest : room);
     n = recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
-    return n > 0 ? take(s, take_at_once(s, (size_t)n, (msg.msg_flags & MSG_CTRUNC) != 0)) : n;
+    if (n <= 0)
+        return n;
+    fds_in_sight = (msg.msg_flags & MSG_CTRUNC) != 0;
+    len = take_at_once(s, (size_t)n, fds_in_sight);
+    return fds_in_sight && s->fd_table != NULL ? take_kept(s, len) : take(s, len);
 }
 
 static unsigned count_in_fds(const struct stream *s, uint64_t owner)
@@ -329,13 +414,15 @@ static void hand_over_fds(struct stream *s, struct stream_message *m)
     unsigned taken = 0;
 
     while (taken < s->n_in_fds && s->in_fds[taken].owner == s->in_pos) {
-        int fd = s->in_fds[taken++].fd;
+        const struct stream_in_fd *in = &s->in_fds[taken++];
 
-        if (fd >= 0 && m->nfds < STREAM_MAX_FDS) {
-            m->fds[m->nfds++] = fd;
+        if (in->fd >= 0 && m->nfds < STREAM_MAX_FDS) {
+            m->serials[m->nfds] = in->serial;
+            m->fds[m->nfds++] = in->fd;
         } else {
             m->fds_lost = true;
-            close_all(&fd, 1);
+            close_all(&in->fd, 1);
+            stream_forget(s, in->serial);
         }
     }
     s->n_in_fds -= taken;
@@ -378,180 +465,12 @@ int stream_message_take_fd(struct stream_message *m, unsigned i)
 
 void stream_message_fini(struct stream *s, struct stream_message *m)
 {
-    for (unsigned i = 0; s != NULL && i < m->nfds; i++)
+    for (unsigned i = 0; s != NULL && i < m->nfds; i++) {
         s->counters.fds_closed += m->fds[i] >= 0;
+        stream_forget(s, m->serials[i]);
+    }
     close_all(m->fds, m->nfds);
     m->nfds = 0;
-}
-
-/*
- * Sending
- */
-
-uint8_t *stream_reserve(struct stream *s, size_t len)
-{
-    size_t have = s->out_tail - s->out_head;
-
-    if (have == 0) {
-        s->out_head = 0;
-        s->out_tail = 0;
-    }
-    if (len > s->out_size - s->out_tail && s->out_head > 0) {
-        memmove(s->out, s->out + s->out_head, have);
-        s->out_head = 0;
-        s->out_tail = have;
-    }
-    if (len > s->out_size - s->out_tail) {
-        size_t size = s->out_size;
-        uint8_t *bigger;
-
-        while (len > size - s->out_tail)
-            size *= 2;
-        bigger = realloc(s->out, size);
-        if (bigger == NULL)
-            return NULL;
-        s->out = bigger;
-        s->out_size = size;
-    }
-    return s->out + s->out_tail;
-}
-
-int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
-{
-    struct stream_out_fds *with;
-
-    if (nfds > 0) {
-        if (nfds > STREAM_MAX_FDS || s->n_out_fds == STREAM_OUT_FDS_MAX)
-            return -ENOBUFS;
-        with = &s->out_fds[s->n_out_fds];
-        with->owner = s->out_pos + (s->out_tail - s->out_head);
-        for (with->nfds = 0; with->nfds < nfds; with->nfds++) {
-            int fd = fcntl(fds[with->nfds], F_DUPFD_CLOEXEC, 0);
-
-            if (fd < 0) {
-                int err = -errno;
-
-                close_all(with->fds, with->nfds);
-                return err;
-            }
-            with->fds[with->nfds] = fd;
-        }
-        s->n_out_fds++;
-    }
-    if (s->tap != NULL)
-        s->tap(s->tap_opaque,
-               &(struct stream_tapped) {
-                   .sent = true, .wire = s->out + s->out_tail, .len = len, .nfds = nfds });
-    s->out_tail += len;
-    s->counters.send_messages++;
-    return 0;
-}
-
-bool stream_fds_full(const struct stream *s)
-{
-    return s->n_out_fds == STREAM_OUT_FDS_MAX;
-}
-
-/* The size of the queued message at out[at]. */
-static uint32_t queued_size(const struct stream *s, size_t at)
-{
-    struct vfio_user_header hdr;
-
-    memcpy(&hdr, s->out + at, sizeof(hdr));
-    return hdr.size;
-}
-
-static bool has_fds(const struct stream *s, size_t at)
-{
-    return s->n_out_fds > 0 && s->out_fds[0].owner == s->out_pos + (at - s->out_head);
-}
-
-/* How many bytes from out_head may go in one sendmsg. */
-static size_t batch_size(const struct stream *s)
-{
-    size_t at = s->out_head;
-    bool alone = s->out_cut == 0 && has_fds(s, at);
-
-    at += s->out_cut > 0 ? s->out_cut : queued_size(s, at);
-    while (!alone && at < s->out_tail && !has_fds(s, at)) {
-        uint32_t size = queued_size(s, at);
-
-        if (at - s->out_head + size > STREAM_BATCH)
-            break;
-        at += size;
-    }
-    return at - s->out_head;
-}
-
-/* Notes that n bytes from out_head are gone, and how much of a message they left. */
-static void forget_sent(struct stream *s, size_t n)
-{
-    size_t end = s->out_head + n;
-    size_t next = s->out_head + s->out_cut;
-
-    while (next < end)
-        next += queued_size(s, next);
-    s->out_cut = next - end;
-    s->out_head = end;
-    s->out_pos += n;
-}
-
-static void drop_sent_fds(struct stream *s)
-{
-    close_all(s->out_fds[0].fds, s->out_fds[0].nfds);
-    s->n_out_fds--;
-    memmove(s->out_fds, s->out_fds + 1, s->n_out_fds * sizeof(s->out_fds[0]));
-}
-
-static ssize_t send_with_fds(struct stream *s, size_t len)
-{
-    union {
-        struct cmsghdr align;
-        uint8_t space[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int))];
-    } control;
-    struct iovec iov = { .iov_base = s->out + s->out_head, .iov_len = len };
-    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space };
-    size_t size = s->out_fds[0].nfds * sizeof(int);
-    struct cmsghdr *c;
-
-    memset(&control, 0, sizeof(control));
-    msg.msg_controllen = CMSG_SPACE(size);
-    c = CMSG_FIRSTHDR(&msg);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(size);
-    memcpy(CMSG_DATA(c), s->out_fds[0].fds, size);
-    return sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
-{
-    s->counters.send_calls++;
-    /* send is cheaper than sendmsg: nothing but the two numbers has to be fetched and checked. */
-    return with_fds ? send_with_fds(s, len)
-                    : send(s->fd, s->out + s->out_head, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-int stream_flush(struct stream *s)
-{
-    while (s->out_tail > s->out_head) {
-        bool with_fds = s->out_cut == 0 && has_fds(s, s->out_head);
-        ssize_t n = send_batch(s, batch_size(s), with_fds);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-        if (with_fds)
-            drop_sent_fds(s);
-        forget_sent(s, (size_t)n);
-    }
-    return 0;
-}
-
-size_t stream_queued(const struct stream *s)
-{
-    return s->out_tail - s->out_head;
 }
 
 const struct stream_counters *stream_counters(const struct stream *s)

@@ -39,6 +39,7 @@ struct stream_message {
     struct vfio_user_header hdr;
     const uint8_t *payload; /* hdr.size - 16 bytes */
     int fds[STREAM_MAX_FDS];
+    uint32_t serials[STREAM_MAX_FDS]; /* of the copies that are kept; see stream_keep.h */
     unsigned nfds;
     bool fds_lost; /* some could not be received: the process is out of fds, or there were more */
 };

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "stream.h"
+#include "stream_keep.h"
 
 /* What is received at once at most, unless a message is larger. */
 #define STREAM_IN_SIZE 65536u
@@ -15,18 +16,17 @@
 /* The kernel passes at most this many in one message (SCM_MAX_FD). */
 #define STREAM_CONTROL_MAX_FDS 253
 
-/* Messages with fds that may wait to be sent; the next one has to wait for the socket. */
-#define STREAM_OUT_FDS_MAX 64
-
 /* Received fds, waiting for their message to be complete. */
 struct stream_in_fd {
     uint64_t owner; /* position in the stream of the first byte of the message */
     int fd;         /* -1: could not be received */
+    uint32_t serial; /* of the copy that is kept; 0: none is */
 };
 
 struct stream_out_fds {
     uint64_t owner;
     int fds[STREAM_MAX_FDS];
+    uint32_t serials[STREAM_MAX_FDS]; /* of the copies that are kept */
     unsigned nfds;
 };
 
@@ -54,11 +54,30 @@ struct stream {
     struct stream_out_fds out_fds[STREAM_OUT_FDS_MAX];
     unsigned n_out_fds;
 
+    /* What the kernel notes of the calls: in the stream's own memory, or in one that outlives us. */
+    struct stream_journal own;
+    struct stream_journal *journal;
+    struct stream_fd_table *fd_table; /* NULL: nothing outlives us */
+    struct stream_keeper keeper;
+
     stream_tap tap; /* NULL: none */
     void *tap_opaque;
     uint64_t in_shown; /* position in the stream up to which the tap was shown what came */
 
     struct stream_counters counters;
 };
+
+/* Begins the note of a call at a position; base: that of the buffer's first byte. */
+struct stream_note *stream_next_note(struct stream_notes *notes, uint64_t at, uint64_t base);
+
+/* Keeps the received fds from the nth on, which count if bytes behind those received come. */
+void stream_keep_received(struct stream *s, unsigned n, const char *role);
+
+/* Keeps the fds of a message that is queued now; forgets them when it is sent. */
+void stream_keep_queued(struct stream *s, struct stream_out_fds *with);
+void stream_forget(struct stream *s, uint32_t serial);
+
+/* Closes the fds of the first queued message that has some. */
+void stream_drop_queued_fds(struct stream *s);
 
 #endif
