@@ -23,10 +23,12 @@
 #include "log.h"
 #include "migrate/migration.h"
 #include "moving.h"
+#include "recover.h"
 #include "reload.h"
 #include "requests.h"
 #include "session/listener.h"
 #include "session/session.h"
+#include "session/session_keep.h"
 #include "stats.h"
 #include "wake.h"
 
@@ -60,7 +62,9 @@ static void on_wake(void *opaque)
 {
     struct daemon *d = opaque;
 
+    keeper_begin_narrow(d->keeper, KEEPER_TIMER);
     device_wake(d->dev);
+    keeper_end(d->keeper);
 }
 
 static int host_send_dma(void *opaque, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
@@ -116,6 +120,7 @@ static uint32_t max_files(void)
 
 static int make_device(struct daemon *d)
 {
+    struct device_memory memory;
     const struct device_host host = {
         .opaque = d,
         .now = host_now,
@@ -124,11 +129,16 @@ static int make_device(struct daemon *d)
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
         .interrupt = host_interrupt,
         .max_files = max_files(),
+        .memory = d->keeper != NULL ? &memory : NULL,
     };
-    const struct migration_host migration = { .opaque = d, .changed = on_migration };
+    const struct migration_host migration = { .opaque = d,
+                                              .changed = on_migration,
+                                              .keep = d->keeper != NULL };
     struct pci_error error;
     int err = wake_new(&d->loop, on_wake, d, &d->wake);
 
+    if (d->keeper != NULL)
+        keeper_device_memory(d->keeper, &memory);
     if (err == 0)
         err = device_new(d->options.description, &host, &d->dev, &error);
     if (err == 0)
@@ -178,6 +188,7 @@ static int make_listener(struct daemon *d)
         .event = on_client_event,
         .stats = &d->stats,
         .migration = d->migration,
+        .keeper = d->keeper,
     };
     int fd = d->options.fd;
     int err;
@@ -232,6 +243,14 @@ static void raise_fd_limit(void)
     }
 }
 
+/* Before the loop waits: what a turn has changed besides messages is kept. */
+static void on_settle(uv_prepare_t *settle)
+{
+    const struct daemon *d = settle->data;
+
+    keeper_settle(d->keeper);
+}
+
 /* For the service manager's STATUS=. */
 static void describe(void *opaque, char *text, size_t size)
 {
@@ -242,6 +261,10 @@ static void describe(void *opaque, char *text, size_t size)
     const char *went_to = moving_went_to(d->moving);
     char who[48] = "no client";
 
+    if (d->held[0] != '\0') {
+        snprintf(text, size, "a state is held that cannot be used: %s", d->held);
+        return;
+    }
     if (requests_client(d, &client))
         snprintf(who, sizeof(who), "client %d attached", (int)client.pid);
     snprintf(text, size, "%s, timer %s, %llu interrupt%s%s%s", who,
@@ -268,12 +291,18 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
         free(d);
         return err;
     }
+    uv_prepare_init(&d->loop, &d->settle);
+    d->settle.data = d;
     start_signals(d);
     err = heartbeat_init(&d->heartbeat, &d->loop, options->service, describe, d);
+    if (err == 0)
+        err = recover_make_keeper(d);
     if (err == 0)
         err = make_device(d);
     if (err == 0)
         err = make_listener(d);
+    if (err == 0)
+        err = recover_run(d);
     if (err == 0)
         err = requests_make_moving(d);
     if (err == 0)
@@ -301,11 +330,26 @@ static void log_ready(const struct daemon *d)
               path);
 }
 
+/* Another process may follow: what the client has asked is answered, and it stays connected. */
+static void leave(struct daemon *d)
+{
+    struct session *s = daemon_client(d);
+
+    if (s != NULL)
+        session_pause(s);
+    uv_prepare_stop(&d->settle);
+    keeper_leave(d->keeper);
+    listener_leave(d->listener);
+}
+
 void daemon_run(struct daemon *d)
 {
     char status[HEARTBEAT_STATUS_BYTES];
 
     log_ready(d);
+    recover_resume(d);
+    if (d->keeper != NULL)
+        uv_prepare_start(&d->settle, on_settle);
     heartbeat_ready(&d->heartbeat);
     uv_run(&d->loop, UV_RUN_DEFAULT);
     moving_finish(d->moving);
@@ -315,6 +359,8 @@ void daemon_run(struct daemon *d)
              moving_went_to(d->moving) != NULL ? "" : "stopping: ", d->end_reason);
     service_stopping(d->options.service, status);
     control_finish(d->control);
+    if (d->keeper != NULL && d->held[0] == '\0')
+        leave(d);
     listener_finish(d->listener, FINISH_MS);
     capture_finish(d->capture, FINISH_MS, d->end_reason);
 }
@@ -345,7 +391,9 @@ void daemon_free(struct daemon *d)
         signal(signals[i], SIG_IGN); /* the end has begun already */
     }
     heartbeat_fini(&d->heartbeat);
+    uv_close((uv_handle_t *)&d->settle, NULL);
     uv_run(&d->loop, UV_RUN_DEFAULT); /* the close callbacks */
     uv_loop_close(&d->loop);
+    keeper_free(d->keeper);
     free(d);
 }

@@ -11,6 +11,7 @@
 #include "accept.h"
 #include "daemon.h"
 #include "heartbeat.h"
+#include "keep/keeper.h"
 #include "log.h"
 #include "session/listener.h"
 #include "stats.h"
@@ -24,6 +25,10 @@ struct daemon {
     uv_loop_t loop;
     struct daemon_options options;
     struct wake *wake;
+    struct keeper *keeper;     /* NULL: nothing outlives us */
+    struct session *recovered; /* the client of the process before, until it is served */
+    uv_prepare_t settle;       /* what was touched in a turn is kept at its end */
+    char held[192];            /* why what was left cannot be used; "": it can, or nothing was */
     struct device *dev;
     struct migration *migration;
     struct listener *listener;

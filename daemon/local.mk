@@ -41,6 +41,10 @@ libdaemon_a_SOURCES = \
 	daemon/event.h \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
+	daemon/keep/block.c daemon/keep/block.h \
+	daemon/keep/fd_store.c daemon/keep/fd_store.h \
+	daemon/keep/keeper.c daemon/keep/keeper.h \
+	daemon/keep/recovery.c daemon/keep/recovery.h \
 	daemon/log.c daemon/log.h \
 	daemon/migrate/content.c daemon/migrate/content.h \
 	daemon/migrate/handover.c daemon/migrate/handover.h \
@@ -56,6 +60,7 @@ libdaemon_a_SOURCES = \
 	daemon/migrate/transfers.c daemon/migrate/transfers.h \
 	daemon/migrate/unpack.c daemon/migrate/unpack.h \
 	daemon/moving.c daemon/moving.h \
+	daemon/recover.c daemon/recover.h \
 	daemon/reload.c daemon/reload.h \
 	daemon/requests.c daemon/requests.h \
 	daemon/service/datagram.c daemon/service/datagram.h \
@@ -70,6 +75,8 @@ libdaemon_a_SOURCES = \
 	daemon/session/handshake.c daemon/session/handshake.h \
 	daemon/session/listener.c daemon/session/listener.h \
 	daemon/session/observe.c daemon/session/observe.h \
+	daemon/session/outgoing.c \
+	daemon/session/session_keep.c daemon/session/session_keep.h \
 	daemon/session/server_commands.c daemon/session/server_commands.h \
 	daemon/session/side_fds.c \
 	daemon/session/session.c daemon/session/session.h daemon/session/session_private.h \

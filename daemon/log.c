@@ -86,6 +86,8 @@ const char *log_event_id(enum log_event event)
         [LOG_EVENT_MOVED] = "5a13695ac2eb43c48a6211827a7eafcc",
         [LOG_EVENT_RECEIVED] = "ad135fa9d3ed45dd99f795991650fecc",
         [LOG_EVENT_MOVE_FAILED] = "2c1b4c4ce5a5412c8f4baf836fed5b5e",
+        [LOG_EVENT_RECOVERED] = "9f3b559fbdec47c59b97dba8dc94664f",
+        [LOG_EVENT_STATE_HELD] = "9cad29394b504f9a930fc76b82613563",
     };
 
     return ids[event];

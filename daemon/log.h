@@ -40,6 +40,8 @@ enum log_event {
     LOG_EVENT_MOVED,           /* DESTINATION, BYTES, FDS, BLACKOUT */
     LOG_EVENT_RECEIVED,        /* SOURCE, BLACKOUT */
     LOG_EVENT_MOVE_FAILED,     /* DESTINATION, PHASE, REASON */
+    LOG_EVENT_RECOVERED,       /* CLEAN, CLIENT_PID */
+    LOG_EVENT_STATE_HELD,      /* REASON */
     LOG_EVENT_COUNT            /* not an event */
 };
 

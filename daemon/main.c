@@ -55,6 +55,7 @@ static const char usage[] =
     "  --fd N                 use file descriptor N: a listening or a connected UNIX socket\n"
     "  --control-path PATH    make the control socket, for vfuctl, at PATH\n"
     "  --config FILE          the device's description; without it, the default device\n"
+    "  --discard-state        drop what the process before has left, and begin anew\n"
     "  --log-level LEVEL      err, warning, info (the default) or debug\n"
     "  --check-config         check the description and exit\n"
     "  --dump-config          print the configuration space, for lspci -F, and exit\n"
@@ -71,6 +72,7 @@ enum option_code {
     OPT_FD,
     OPT_CONTROL,
     OPT_CONFIG,
+    OPT_DISCARD,
     OPT_LOG,
     OPT_CHECK,
     OPT_DUMP,
@@ -85,6 +87,7 @@ static const struct option long_options[] = {
     { "fd", required_argument, NULL, OPT_FD },
     { "control-path", required_argument, NULL, OPT_CONTROL },
     { "config", required_argument, NULL, OPT_CONFIG },
+    { "discard-state", no_argument, NULL, OPT_DISCARD },
     { "log-level", required_argument, NULL, OPT_LOG },
     { "check-config", no_argument, NULL, OPT_CHECK },
     { "dump-config", no_argument, NULL, OPT_DUMP },
@@ -129,6 +132,9 @@ static int parse_option(int code, struct options *o)
         return 0;
     case OPT_CONFIG:
         o->daemon.config = optarg;
+        return 0;
+    case OPT_DISCARD:
+        o->daemon.discard_state = true;
         return 0;
     case OPT_LOG:
         if (log_level_parse(optarg, &level) != 0)

@@ -24,11 +24,8 @@ void session_freeze(struct session *s)
     session_unwatch_side_fds(s);
 }
 
-int session_snapshot(const struct session *s, struct session_snapshot *out,
-                     struct session_sockets *sockets)
+void session_describe(const struct session *s, struct session_snapshot *out)
 {
-    int err = stream_get_rest(s->stream, &sockets->rest);
-
     *out = (struct session_snapshot) {
         .info = s->info,
         .limits = s->limits,
@@ -38,6 +35,14 @@ int session_snapshot(const struct session *s, struct session_snapshot *out,
         .shared_seen = s->context.shared_seen,
         .by_message_said = s->context.by_message_said,
     };
+}
+
+int session_snapshot(const struct session *s, struct session_snapshot *out,
+                     struct session_sockets *sockets)
+{
+    int err = stream_get_rest(s->stream, &sockets->rest);
+
+    session_describe(s, out);
     sockets->socket = stream_fd(s->stream);
     sockets->twin = -1;
     sockets->twin_rest = (struct stream_rest) { 0 };
@@ -150,6 +155,7 @@ int session_adopt(uv_loop_t *loop, struct device *dev, const struct session_host
         session_discard(s);
         return err;
     }
+    session_keep(s);
     session_wait(s);
     *out = s;
     return 0;

@@ -99,6 +99,7 @@ static struct session_host host_of(struct listener *l)
         .connection = ++l->connections,
         .capture = l->capture,
         .migration = l->host.migration,
+        .keeper = l->host.keeper,
         .attach = on_attach,
         .closed = on_session_closed,
         .event = on_event,
@@ -190,6 +191,13 @@ void listener_finish(struct listener *l, int ms)
         session_finish(l->client, peer_deadline(ms), STOPPING);
     while (l->n_sessions > 0)
         session_close(l->sessions[0], STOPPING);
+}
+
+void listener_leave(struct listener *l)
+{
+    l->ending = true;
+    if (l->client != NULL)
+        session_leave(l->client, STOPPING);
 }
 
 void listener_free(struct listener *l)

@@ -18,6 +18,7 @@
 #include "stats.h"
 
 struct capture;
+struct keeper;
 struct listener;
 struct migration;
 struct session;
@@ -30,6 +31,7 @@ struct listener_host {
     void (*event)(void *opaque, const struct event *event);
     struct stats *stats;         /* outlives the listener */
     struct migration *migration; /* outlives the listener; NULL: the device does not migrate */
+    struct keeper *keeper;       /* outlives the listener; NULL: nothing is kept */
 };
 
 /*
@@ -44,6 +46,12 @@ int listener_new(uv_loop_t *loop, int fd, struct device *dev, const struct liste
  * A client that does not take its answers is waited for no longer than ms.
  */
 void listener_finish(struct listener *l, int ms);
+
+/*
+ * Gives up the client to the process that follows, and the listening socket: nothing is sent, and
+ * nothing shut down.
+ */
+void listener_leave(struct listener *l);
 
 /* Closes all connections, each after what it can be sent at once. NULL is allowed. */
 void listener_free(struct listener *l);

@@ -366,6 +366,14 @@ static void remember(struct server_commands *c, const struct server_command *sen
     c->next_late = (c->next_late + 1) % SERVER_COMMANDS_LATE;
 }
 
+void server_commands_put_late(struct server_commands *c, uint64_t now, uint16_t id,
+                              uint16_t command)
+{
+    const struct server_command sent = { .id = id, .command = command, .deadline = now };
+
+    remember(c, &sent);
+}
+
 /* Tells whoever waits. That may begin the next transfer, and so take a slot. */
 static void fail(struct server_commands *c, struct server_command *slot, int err)
 {

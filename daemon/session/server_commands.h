@@ -112,6 +112,10 @@ uint64_t server_commands_deadline(const struct server_commands *c);
 /* Fails those whose time is over with -ETIMEDOUT. */
 void server_commands_expire(struct server_commands *c, uint64_t now);
 
+/* Another process has sent this one, and nobody waits for its answer: it is known as late. */
+void server_commands_put_late(struct server_commands *c, uint64_t now, uint16_t id,
+                              uint16_t command);
+
 /* Fails all with -ENOTCONN: their answers cannot come any more. There is no stream after this. */
 void server_commands_abandon(struct server_commands *c);
 

@@ -18,6 +18,7 @@
 #include "observe.h"
 #include "peer.h"
 #include "server_commands.h"
+#include "session_keep.h"
 #include "session_private.h"
 #include "stream.h"
 #include "tap.h"
@@ -59,18 +60,30 @@ static void on_closed(uv_handle_t *handle)
         free(s);
 }
 
+static void unkeep(struct session *s)
+{
+    if (s->kept) {
+        keeper_stream(s->host.keeper, 0, NULL);
+        keeper_stream(s->host.keeper, 1, NULL);
+    }
+    s->kept = false;
+}
+
 void session_discard(struct session *s)
 {
+    keeper_begin(s->host.keeper, KEEPER_OTHER);
     s->closing = true;
     s->host.closed(s->host.opaque, s);
     s->attached = false;
     session_unwatch_side_fds(s);
     twin_free(s);
     watch_free(s->socket);
+    unkeep(s);
     stream_free(s->stream);
     s->stream = NULL;
     uv_close((uv_handle_t *)&s->timer, on_closed);
     uv_close((uv_handle_t *)&s->rest, on_closed);
+    keeper_end(s->host.keeper);
 }
 
 void session_refuse(struct session *s, const char *format, ...)
@@ -90,11 +103,13 @@ void session_close(struct session *s, const char *reason)
         return;
     s->closing = true;
     stream_flush(s->stream);
+    keeper_begin(s->host.keeper, KEEPER_OTHER);
     if (s->attached) {
         observe_detached(&s->host, &s->info, reason);
         device_drop_client(s->dev);
         if (s->host.migration != NULL)
             migration_reset(s->host.migration);
+        keeper_touch(s->host.keeper);
     } else if (s->refusal[0] != '\0') {
         observe_refused(&s->host, s->info.pid, s->refusal);
     } else if (!s->out_of_step) {
@@ -102,6 +117,7 @@ void session_close(struct session *s, const char *reason)
                     (int)s->info.pid, reason);
     }
     session_discard(s);
+    keeper_end(s->host.keeper);
 }
 
 /*
@@ -149,8 +165,12 @@ static void on_timer(uv_timer_t *timer)
         over = has_caught_up(s);
     if (s->closing)
         return;
-    if (over)
+    if (over) {
+        keeper_begin(s->host.keeper, KEEPER_OTHER);
         server_commands_expire(&s->commands, session_now_ms());
+        keeper_touch(s->host.keeper);
+        keeper_end(s->host.keeper);
+    }
     session_settle(s);
 }
 
@@ -244,10 +264,14 @@ static bool is_full(const struct session *s)
     return stream_queued(s->stream) > session_max_queued(s) || stream_fds_full(s->stream);
 }
 
-/* Returns 0, also when the socket takes no more now, or -errno: it is of no use any more. */
-static int flush(struct session *s)
+int session_flush(struct session *s)
 {
-    int err = s->stuck ? -EAGAIN : stream_flush(s->stream);
+    int err = s->stuck ? -EAGAIN : 0;
+
+    if (keeper_holds_back(s->host.keeper))
+        return 0;
+    if (err == 0)
+        err = stream_flush(s->stream);
 
     s->stuck = err == -EAGAIN;
     return s->stuck ? 0 : err;
@@ -300,11 +324,14 @@ bool session_settle(struct session *s)
 
     if (s->closing)
         return false;
-    err = flush(s);
+    err = session_flush(s);
     twin_settle(s);
     if (err == 0 && server_commands_has_room(&s->commands)) {
+        keeper_begin(s->host.keeper, KEEPER_OTHER);
         device_retry_interrupts(s->dev);
-        err = flush(s);
+        keeper_touch(s->host.keeper);
+        keeper_end(s->host.keeper);
+        err = session_flush(s);
     }
     if (err != 0 || (s->ended && stream_queued(s->stream) == 0)) {
         session_close(s, s->ended ? s->end_reason : strerror(-err));
@@ -325,47 +352,6 @@ int session_send_reply(struct session *s, const struct vfio_user_header *request
     message_encode_header(message, request->id, request->command, (uint32_t)len,
                           VFIO_USER_TYPE_REPLY | (err != 0 ? VFIO_USER_ERROR : 0), (uint32_t)-err);
     return stream_commit(s->stream, len, reply->fds, err == 0 ? reply->nfds : 0);
-}
-
-/*
- * Our commands
- */
-
-uint32_t session_max_data(const struct session *s)
-{
-    uint64_t max = s->info.caps.max_data_xfer_size;
-
-    if (!s->attached)
-        return 0;
-    return max < s->limits.max_data_xfer_size ? (uint32_t)max : s->limits.max_data_xfer_size;
-}
-
-/*
- * Out of a turn (a timer fired, say) nobody else would send it. A dead socket is noticed by the
- * next read: the caller is in the middle of something and must not lose its session.
- */
-static int sent(struct session *s, int err)
-{
-    if (err == 0 && !s->in_turn) {
-        flush(s);
-        twin_flush(s);
-        session_wait(s);
-    }
-    return err;
-}
-
-int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data, uint32_t len)
-{
-    if (s->closing)
-        return -ENOTCONN;
-    return sent(s, server_commands_dma(&s->commands, session_now_ms(), tag, iova, data, len));
-}
-
-int session_send_interrupt(struct session *s, uint32_t index, uint32_t vector)
-{
-    if (s->closing || !s->attached || !s->info.caps.vm_interrupt)
-        return -ENOTSUP;
-    return sent(s, server_commands_interrupt(&s->commands, session_now_ms(), index, vector));
 }
 
 void session_set_limits(struct session *s, const struct device_limits *limits)
@@ -397,7 +383,11 @@ static void watch_side_fds_of(struct session *s, const struct message_request *r
 static int execute(struct session *s, struct stream_message *m, struct reply *reply)
 {
     struct message_request request;
-    int err = message_decode_request(&m->hdr, m->payload, s->limits.max_data_xfer_size, &request);
+    int err;
+
+    if (keeper_tries(s->host.keeper) >= SESSION_TRIES_MAX)
+        return -EIO; /* that has been said */
+    err = message_decode_request(&m->hdr, m->payload, s->limits.max_data_xfer_size, &request);
 
     if (err == 0 && m->hdr.command == VFIO_USER_VERSION)
         err = -EINVAL; /* once is enough */
@@ -437,8 +427,7 @@ static bool handle_request(struct session *s, struct stream_message *m)
     return false;
 }
 
-/* Handles one message; returns whether the session goes on. */
-static bool handle_message(struct session *s, struct stream_message *m)
+bool session_handle_message(struct session *s, struct stream_message *m)
 {
     bool goes_on = true;
 
@@ -480,15 +469,21 @@ static int handle_messages(struct session *s)
 
     s->left = false;
     while (!s->closing && !s->left && (n = stream_next(s->stream, &m)) == 1) {
+        struct keeper *keeper = s->host.keeper;
         uint16_t command = m.hdr.command;
-        bool goes_on = handle_message(s, &m);
+        bool goes_on;
         int err = 0;
 
+        session_begin_message(s, &m);
+        goes_on = session_handle_message(s, &m);
         stream_message_fini(s->stream, &m);
+        keeper_end(keeper);
         if (!goes_on)
             break;
+        if (!s->kept)
+            session_keep(s);
         if (stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream))
-            err = flush(s);
+            err = session_flush(s);
         if (err != 0)
             return err;
         s->left = is_full(s) || turn_is_over(s, ++handled, command);
@@ -576,6 +571,17 @@ bool session_finished(struct session *s)
         on_socket(s, UV_READABLE);
     session_close(s, "it closed the connection");
     return true;
+}
+
+void session_pause(struct session *s)
+{
+    struct pollfd p = { .fd = stream_fd(s->stream), .events = POLLIN };
+
+    s->finishing = true;
+    if (!s->frozen && s->left)
+        handle_received(s);
+    if (!s->frozen && !s->closing && poll(&p, 1, 0) == 1)
+        on_socket(s, UV_READABLE);
 }
 
 void session_finish(struct session *s, int64_t deadline, const char *reason)

@@ -38,6 +38,7 @@
 #include "stats.h"
 
 struct capture;
+struct keeper;
 struct migration;
 struct session;
 
@@ -50,6 +51,7 @@ struct session_host {
     uint32_t connection;         /* its number, for a capture */
     struct capture *capture;     /* NULL: none runs */
     struct migration *migration; /* outlives them; NULL: the device does not migrate */
+    struct keeper *keeper;       /* outlives them; NULL: nothing is kept */
     /* May s be the client now? NULL: it is from here on, until closed; else the reason why not. */
     const char *(*attach)(void *opaque, struct session *s);
     /* s is going and must not be used any more; it frees itself. */
@@ -87,6 +89,9 @@ void session_info(const struct session *s, struct client_info *out);
 
 /* Shows all messages to a capture from now on; NULL: to none. */
 void session_set_capture(struct session *s, struct capture *capture);
+
+/* Sends what waited for the end of a step. */
+void session_released(struct session *s);
 
 /* For struct dma_messenger. */
 int session_send_dma(struct session *s, uint32_t tag, uint64_t iova, const void *data,

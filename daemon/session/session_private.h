@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "commands.h"
+#include "keep/keeper.h"
 #include "log.h"
 #include "server_commands.h"
 #include "session.h"
@@ -13,6 +14,9 @@
 #include "stream.h"
 #include "tap.h"
 #include "watch.h"
+
+/* A message that this many processes have died of is not executed any more. */
+#define SESSION_TRIES_MAX 2
 
 /* An eventfd that the client signals. */
 struct side_fd {
@@ -61,6 +65,7 @@ struct session {
     bool ended;     /* nothing more comes from the client: it goes when it has its replies */
     bool frozen;    /* nothing is done for it: another process may */
     bool adopted;   /* from another process, and nobody has been told yet */
+    bool kept;      /* its streams are the keeper's */
 };
 
 /* session_new without a limit for VERSION: that is still to be started. */
@@ -92,6 +97,24 @@ void session_watch_unmask(struct session *s);
 void session_watch_doorbell(struct session *s);
 void session_watch_side_fds(struct session *s);
 void session_unwatch_side_fds(struct session *s);
+
+/*
+ * Sends what is queued, unless a step is open: then it is sent when that has ended. Returns 0, also
+ * when the socket takes no more now, or -errno: it is of no use any more.
+ */
+int session_flush(struct session *s);
+
+/* Handles one message; returns whether the session goes on. */
+bool session_handle_message(struct session *s, struct stream_message *m);
+
+/* Begins the step that this message is. */
+void session_begin_message(struct session *s, const struct stream_message *m);
+
+/* Its streams and what is known of the client are kept from now on, if there is a keeper. */
+void session_keep(struct session *s);
+
+/* What the snapshot is made of besides the sockets. */
+void session_describe(const struct session *s, struct session_snapshot *out);
 
 /* The limits that the client was told hold from here on. */
 void session_set_limits(struct session *s, const struct device_limits *limits);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "keep/keeper.h"
 #include "session_private.h"
 
 static void on_unmask(void *arg, int events)
@@ -13,7 +14,9 @@ static void on_unmask(void *arg, int events)
     const struct session *s = arg;
 
     (void)events;
+    keeper_begin_narrow(s->host.keeper, KEEPER_UNMASK);
     irq_resample(device_irq(s->dev));
+    keeper_end(s->host.keeper);
 }
 
 static void on_doorbell(void *arg, int events)
@@ -21,7 +24,11 @@ static void on_doorbell(void *arg, int events)
     const struct session *s = arg;
 
     (void)events;
+    keeper_begin_narrow(s->host.keeper, KEEPER_RINGS);
     device_take_rings(s->dev);
+    if (!device_running(s->dev))
+        keeper_touch(s->host.keeper);
+    keeper_end(s->host.keeper);
 }
 
 static void unwatch(struct side_fd *side)

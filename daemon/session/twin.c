@@ -98,10 +98,14 @@ static void lose(struct session *s, const char *reason)
         log_limited(s->host.limit, LOG_LEVEL_WARNING, "session",
                     "pid %d: the twin socket is closed: %s: no more DMA and interrupts by message",
                     (int)s->info.pid, reason);
+    keeper_begin(s->host.keeper, KEEPER_OTHER);
+    if (s->kept)
+        keeper_stream(s->host.keeper, 1, NULL);
     twin_free(s);
     s->info.twin = TWIN_LOST;
     s->info.caps.twin_socket = false;
     server_commands_abandon(&s->commands);
+    keeper_end(s->host.keeper);
 }
 
 /* There are no commands for us here: the reply says so. */
@@ -122,6 +126,15 @@ static void refuse_command(struct session *s, const struct vfio_user_header *hdr
     stream_commit(s->twin.stream, VFIO_USER_HEADER_SIZE, NULL, 0);
 }
 
+void twin_handle_message(struct session *s, const struct stream_message *m)
+{
+    if ((m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
+        server_commands_reply(&s->commands, session_now_ms(), m);
+    else
+        refuse_command(s, &m->hdr);
+    keeper_touch(s->host.keeper);
+}
+
 void twin_read(struct session *s)
 {
     struct stream *stream = s->twin.stream;
@@ -130,11 +143,10 @@ void twin_read(struct session *s)
 
     s->in_turn = true;
     while (n > 0 && (n = stream_next(stream, &m)) == 1) {
-        if ((m.hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_REPLY)
-            server_commands_reply(&s->commands, session_now_ms(), &m);
-        else
-            refuse_command(s, &m.hdr);
+        keeper_begin(s->host.keeper, KEEPER_TWIN);
+        twin_handle_message(s, &m);
         stream_message_fini(stream, &m);
+        keeper_end(s->host.keeper);
     }
     if (n < 0)
         lose(s, reason_of(n));
@@ -144,7 +156,10 @@ void twin_read(struct session *s)
 void twin_flush(struct session *s)
 {
     struct session_twin *t = &s->twin;
-    int err = t->stream != NULL && t->err == 0 ? stream_flush(t->stream) : 0;
+    int err = 0;
+
+    if (t->stream != NULL && t->err == 0 && !keeper_holds_back(s->host.keeper))
+        err = stream_flush(t->stream);
 
     if (err != -EAGAIN && err != 0)
         t->err = err;

@@ -40,6 +40,9 @@ void twin_wait(struct session *s);
 /* Handles what has come on it. */
 void twin_read(struct session *s);
 
+/* Handles one message of it. */
+void twin_handle_message(struct session *s, const struct stream_message *m);
+
 /* Closes it, with the session; nobody is told. */
 void twin_free(struct session *s);
 

@@ -213,3 +213,13 @@ tests_integration_test_handover_twin_SOURCES = tests/integration/test_handover_t
 tests_integration_test_handover_twin_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_handover_twin_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_handover_twin_LDADD = $(TEST_LIBS)
+
+INTEGRATION_KEEP = tests/integration/keep_kit.c tests/integration/keep_kit.h \
+	$(INTEGRATION_HARNESS)
+
+check_PROGRAMS += tests/integration/test_keep
+TESTS += tests/integration/test_keep
+tests_integration_test_keep_SOURCES = tests/integration/test_keep.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_LDADD = $(TEST_LIBS)
