@@ -281,6 +281,7 @@ int daemon_new(const struct daemon_options *options, struct daemon **out)
     if (d == NULL)
         return -ENOMEM;
     d->options = *options;
+    d->token = -1;
     d->stats.since = wake_now();
     d->first_level = log_current_level();
     raise_fd_limit();

@@ -13,6 +13,7 @@
 #include "heartbeat.h"
 #include "keep/keeper.h"
 #include "log.h"
+#include "migrate/token.h"
 #include "session/listener.h"
 #include "stats.h"
 
@@ -28,6 +29,10 @@ struct daemon {
     struct keeper *keeper;     /* NULL: nothing outlives us */
     struct session *recovered; /* the client of the process before, until it is served */
     uv_prepare_t settle;       /* what was touched in a turn is kept at its end */
+    struct token_keeper handover_keeper;
+    int token; /* of the handover that is under way: moving's; -1 */
+    uint32_t token_serial;
+    enum token_owner token_owner; /* who we are in it */
     char held[192];            /* why what was left cannot be used; "": it can, or nothing was */
     struct device *dev;
     struct migration *migration;

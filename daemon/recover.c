@@ -44,6 +44,8 @@ static void collect(void *opaque, struct block_facts *facts, struct keeper_fds *
     device_get_held(d->dev, &facts->held);
     migration_get_kept(d->migration, &facts->migration);
     fds->resume = migration_resume_fd(d->migration);
+    fds->token = d->token;
+    facts->token_owner = d->token >= 0 ? (uint32_t)d->token_owner : 0;
     facts->n_log_ranges = DIRTY_LOG_MAX_RANGES;
     facts->logging =
         device_log_ranges(d->dev, &facts->log_page, ranges, &facts->n_log_ranges) == 0;
@@ -59,6 +61,59 @@ static void released(void *opaque)
 
     if (s != NULL)
         session_released(s);
+}
+
+/*
+ * The keeper of a handover: see migrate/token.h
+ */
+
+static void begin_change(void *opaque)
+{
+    const struct daemon *d = opaque;
+
+    keeper_begin(d->keeper, KEEPER_OTHER);
+    keeper_touch(d->keeper);
+}
+
+static void end_change(void *opaque)
+{
+    const struct daemon *d = opaque;
+
+    keeper_end(d->keeper);
+}
+
+static int keep_token(struct daemon *d, int fd, enum token_owner who)
+{
+    d->token_serial = keeper_store(d->keeper, fd, "token");
+    if (d->token_serial == 0)
+        return -ENOSPC;
+    d->token = fd;
+    d->token_owner = who;
+    keeper_touch(d->keeper);
+    keeper_settle(d->keeper);
+    return 0;
+}
+
+static int token_kept(void *opaque, int fd)
+{
+    return keep_token(opaque, fd, TOKEN_SOURCE);
+}
+
+static int received(void *opaque, int fd)
+{
+    return keep_token(opaque, fd, TOKEN_DESTINATION);
+}
+
+static void token_over(void *opaque, bool ours)
+{
+    struct daemon *d = opaque;
+
+    (void)ours; /* the device is as it is to be, and is what is kept */
+    d->token = -1;
+    keeper_forget(d->keeper, d->token_serial);
+    d->token_serial = 0;
+    keeper_touch(d->keeper);
+    keeper_settle(d->keeper);
 }
 
 static void inherit(struct daemon *d, struct fd_store *store)
@@ -94,6 +149,12 @@ int recover_make_keeper(struct daemon *d)
     if (err != 0)
         return err;
     inherit(d, store);
+    d->handover_keeper = (struct token_keeper) { .opaque = d,
+                                                 .begin = begin_change,
+                                                 .end = end_change,
+                                                 .token_kept = token_kept,
+                                                 .received = received,
+                                                 .token_over = token_over };
     err = keeper_new(&host, store, 1, &d->keeper);
     if (err != 0) {
         fd_store_free(store);
@@ -232,6 +293,24 @@ static int hold(struct daemon *d, const char *reason)
     return 0;
 }
 
+/*
+ * Whether the device is ours. A process that died in a handover may have left it to the other
+ * daemon, which the token says; else it is whose the first claim is.
+ */
+static bool is_ours(struct recovered *r)
+{
+    struct token token = { 0 };
+    bool ours;
+
+    if (r->token < 0)
+        return true;
+    if (token_adopt(&r->token, &token) != 0)
+        return false;
+    ours = token_claim(&token, (enum token_owner)r->facts->token_owner);
+    token_fini(&token);
+    return ours;
+}
+
 static int begin_anew(struct daemon *d)
 {
     const struct keeper_replay none = { .step = KEEPER_NONE };
@@ -262,6 +341,12 @@ int recover_run(struct daemon *d)
     if (err != 0)
         return hold(d, reason);
     header->generation = r->generation + 1;
+    if (!is_ours(r)) {
+        log_info("keep", "the process before died in a handover, and the device is the other "
+                         "daemon's: an empty one begins here");
+        recovery_free(r);
+        return begin_anew(d);
+    }
     device_stop(d->dev);
     err = apply(d, r, reason);
     if (err == 0) {

@@ -23,6 +23,7 @@
 
 struct control;
 struct event;
+struct keeper;
 struct migration;
 struct moving;
 struct moving_outcome;
@@ -35,6 +36,7 @@ struct control_host {
     void *opaque;
     struct device *dev;
     struct migration *migration;                           /* NULL: the device does not migrate */
+    struct keeper *keeper;                                 /* NULL: nothing is kept */
     const char *name;                                      /* of the instance */
     int64_t started_ns;                                    /* monotonic */
     bool (*client)(void *opaque, struct client_info *out); /* false: none is attached */

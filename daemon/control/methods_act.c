@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "keep/keeper.h"
 #include "log.h"
 #include "method.h"
 #include "migrate/migration.h"
@@ -32,6 +33,7 @@ void method_trigger_irq(const struct control_host *host, struct json_object *par
     uint32_t index;
     int err;
 
+    keeper_begin(host->keeper, KEEPER_OTHER);
     if (find_index(name, &index) != 0) {
         method_invalid_parameter(out, "index");
     } else if (vector < 0 || vector > UINT16_MAX) {
@@ -45,6 +47,7 @@ void method_trigger_irq(const struct control_host *host, struct json_object *par
     } else {
         method_add_delivery(out->parameters, how);
     }
+    keeper_end(host->keeper);
 }
 
 void method_reset(const struct control_host *host, struct json_object *parameters,
@@ -53,9 +56,12 @@ void method_reset(const struct control_host *host, struct json_object *parameter
     (void)parameters;
     if (method_is_busy(host, out))
         return;
+    keeper_begin(host->keeper, KEEPER_OTHER);
     device_reset(host->dev, DEVICE_RESET_BY_OPERATOR);
     if (host->migration != NULL)
         migration_reset(host->migration);
+    keeper_touch(host->keeper);
+    keeper_end(host->keeper);
 }
 
 void method_reload(const struct control_host *host, struct json_object *parameters,

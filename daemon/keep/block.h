@@ -74,9 +74,11 @@ struct block_facts {
     uint32_t irq[BLOCK_IRQ_FDS];
     uint32_t resume; /* the state that is being loaded, as far as it has come */
     uint32_t token;  /* of a handover that is under way */
+    uint32_t token_owner; /* enum token_owner: who we are in it */
     uint32_t n_commands;
     uint32_t logging; /* writes of guest memory are logged */
     uint32_t n_log_ranges;
+    uint32_t reserved;
     uint64_t log_page;
     struct block_command commands[BLOCK_COMMANDS];
     struct session_snapshot session;

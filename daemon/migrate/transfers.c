@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #define _GNU_SOURCE
 #include "transfers.h"
+#include "token.h"
 
 #include <errno.h>
 #include <json-c/json.h>
@@ -275,14 +276,19 @@ static void refuse_stream(struct transfer *x)
 
 static int apply(struct transfer *x)
 {
+    const struct token_keeper *keeper = x->owner->host.keeper;
     struct device *dev = x->owner->dev;
     bool runs = device_running(dev);
     int err;
 
+    if (keeper != NULL)
+        keeper->begin(keeper->opaque);
     device_stop(dev);
     err = loading_apply(x->loading);
     if (runs)
         device_start(dev);
+    if (keeper != NULL)
+        keeper->end(keeper->opaque);
     return err;
 }
 

@@ -20,6 +20,7 @@
 /* A peer that neither takes nor gives anything is not waited for longer. */
 #define TRANSFERS_IDLE_MS 60000
 
+struct token_keeper;
 struct transfers;
 
 struct transfers_host {
@@ -28,6 +29,7 @@ struct transfers_host {
     /* The state has been replaced by one that was loaded. */
     void (*loaded)(void *opaque);
     unsigned idle_ms; /* TRANSFERS_IDLE_MS, but for tests */
+    const struct token_keeper *keeper; /* begin and end of a change; NULL: nothing is kept */
 };
 
 /* dev outlives it. Returns 0 or -errno. */
