@@ -131,7 +131,7 @@ static size_t open_message(const struct stream *s, size_t tail)
 
 /*
  * Makes room behind in_tail: for the message that is begun, and for at least a header. Memory that
- * outlives us has room for two of the largest messages: there what is received is never moved onto
+ * outlives us has room for two of the largest messages: there what is received is not moved onto
  * itself, since a process that dies meanwhile would leave neither.
  */
 static int make_room(struct stream *s)
@@ -139,7 +139,7 @@ static int make_room(struct stream *s)
     size_t have = s->in_tail - s->in_head;
     size_t want = claimed_size(s, s->in_head, s->in_tail);
 
-    if (s->in_head > 0 && (s->fd_table == NULL || s->in_head >= s->in_size / 2)) {
+    if (s->in_head > 0 && (s->fd_table == NULL || s->in_head >= have)) {
         memmove(s->in, s->in + s->in_head, have);
         s->in_head = 0;
         s->in_tail = have;
@@ -314,7 +314,8 @@ static ssize_t look_and_take(struct stream *s)
 {
     size_t rest = long_rest(s);
     size_t room = s->in_size - s->in_tail;
-    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = room };
+    size_t look = room < STREAM_IN_SIZE ? room : STREAM_IN_SIZE;
+    struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = look };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     bool fds_in_sight;
     size_t len;

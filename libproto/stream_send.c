@@ -11,6 +11,9 @@
 #include "peer.h"
 #include "stream_private.h"
 
+/* What is queued is moved to the front of memory that outlives us when this much is free there. */
+#define MOVE_BYTES (256u * 1024)
+
 static void close_all(const int *fds, unsigned nfds)
 {
     for (unsigned i = 0; i < nfds; i++)
@@ -190,6 +193,22 @@ static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
     return (ssize_t)call->len;
 }
 
+/*
+ * Without this, a queue that is never empty would wander through all of a buffer that does not
+ * grow.
+ */
+static void move_to_front(struct stream *s)
+{
+    size_t have = s->out_tail - s->out_head;
+
+    if (have > s->out_head)
+        return;
+    memcpy(s->out, s->out + s->out_head, have);
+    s->out_head = 0;
+    s->out_tail = have;
+    s->keeper.moved(s->keeper.opaque);
+}
+
 int stream_flush(struct stream *s)
 {
     while (s->out_tail > s->out_head) {
@@ -203,6 +222,8 @@ int stream_flush(struct stream *s)
         if (with_fds)
             stream_drop_queued_fds(s);
         forget_sent(s, (size_t)n);
+        if (s->fd_table != NULL && s->out_head >= MOVE_BYTES)
+            move_to_front(s);
     }
     return 0;
 }

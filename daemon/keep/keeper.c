@@ -132,6 +132,12 @@ static uint32_t stream_store(void *opaque, int fd, const char *role)
     return keeper_store(opaque, fd, role);
 }
 
+static void stream_moved(void *opaque)
+{
+    keeper_begin(opaque, KEEPER_OTHER);
+    keeper_end(opaque);
+}
+
 static uint64_t dma_step(void *opaque)
 {
     const struct keeper *k = opaque;
@@ -221,6 +227,7 @@ static void open_step(struct keeper *k, enum keeper_step step, size_t undo_len)
     steps->kind = step;
     steps->undo_len = (uint32_t)undo_len;
     __atomic_store_n(&steps->open, steps->committed + 1, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); /* what the step does comes behind it */
 }
 
 static void begin(struct keeper *k, enum keeper_step step, size_t undo_len)
@@ -269,6 +276,7 @@ static void end_step(struct keeper *k)
 
     write_mark(k);
     __atomic_store_n(&steps->committed, steps->committed + 1, __ATOMIC_RELEASE);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     fd_store_drop_unused(k->store, false);
     if (k->emptied && k->streams[0] == NULL && k->streams[1] == NULL)
         block_forget_buffers(&k->memory);
@@ -339,7 +347,9 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
 
 int keeper_stream(struct keeper *k, unsigned i, struct stream *s)
 {
-    const struct stream_keeper keeper = { .opaque = k, .store = stream_store, .forget = forget };
+    const struct stream_keeper keeper = {
+        .opaque = k, .store = stream_store, .forget = forget, .moved = stream_moved
+    };
     struct stream_memory memory;
     int err = 0;
 

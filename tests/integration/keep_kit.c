@@ -55,6 +55,7 @@ struct keep {
     bool ends;
     bool kills;
     unsigned drained; /* how often there was nothing to be read */
+    bool early; /* not only when it is ready */
     int signum;
     unsigned times;
     unsigned max_us;
@@ -331,12 +332,17 @@ pid_t keep_pid(const struct keep *k)
  * Again
  */
 
-bool keep_restart(struct keep *k, int signum)
+static void start_another(struct keep *k, int signum)
 {
     kill(k->pid, signum);
     ck_assert_int_eq(waitpid(k->pid, NULL, 0), k->pid);
     drain(k);
     start(k);
+}
+
+bool keep_restart(struct keep *k, int signum)
+{
+    start_another(k, signum);
     return wait_ready(k);
 }
 
@@ -348,11 +354,19 @@ static void *kill_on(void *arg)
         const struct timespec pause = { .tv_nsec = 1000 * (rand_r(&k->seed) % k->max_us) };
 
         nanosleep(&pause, NULL);
-        if (!keep_restart(k, k->signum))
+        start_another(k, k->signum);
+        if (!k->early && !wait_ready(k))
             break;
     }
+    wait_ready(k);
     __atomic_store_n(&k->kills, false, __ATOMIC_RELEASE);
     return NULL;
+}
+
+void keep_kill_early(struct keep *k, unsigned times, unsigned max_us, unsigned seed)
+{
+    k->early = true;
+    keep_restart_often(k, SIGKILL, times, max_us, seed);
 }
 
 void keep_restart_often(struct keep *k, int signum, unsigned times, unsigned max_us, unsigned seed)

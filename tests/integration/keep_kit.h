@@ -37,6 +37,9 @@ bool keep_restart(struct keep *k, int signum);
 /* The same again and again, at random instants within max_us after it is ready, in a thread. */
 void keep_restart_often(struct keep *k, int signum, unsigned times, unsigned max_us, unsigned seed);
 
+/* The same with SIGKILL within max_us after it was started, whether it is ready by then or not. */
+void keep_kill_early(struct keep *k, unsigned times, unsigned max_us, unsigned seed);
+
 /* Whether that goes on. */
 bool keep_restarting(struct keep *k);
 void keep_restarted(struct keep *k); /* waits for its end */

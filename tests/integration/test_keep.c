@@ -105,6 +105,24 @@ START_TEST(killed_at_any_instant)
 }
 END_TEST
 
+/* Also while it becomes what the one before was. */
+START_TEST(killed_while_it_recovers)
+{
+    struct keep *k = keep_start(NULL, NULL, KEEP_STORE_MAX);
+    struct load l;
+
+    begin(&l, k);
+    keep_kill_early(k, 200, 12000, 2);
+    while (keep_restarting(k))
+        turn(&l);
+    keep_restarted(k);
+    turn(&l);
+    printf("killed early: %llu turns\n", (unsigned long long)l.turns);
+    end(&l);
+    keep_stop(k);
+}
+END_TEST
+
 START_TEST(restarted_under_load)
 {
     run(SIGTERM, 50, 3000);
@@ -118,6 +136,7 @@ int main(void)
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, killed_at_any_instant);
+    tcase_add_test(tc, killed_while_it_recovers);
     tcase_add_test(tc, restarted_under_load);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
