@@ -282,7 +282,7 @@ static int hold(struct daemon *d, const char *reason)
         session_leave(d->recovered, reason);
         d->recovered = NULL;
     }
-    keeper_abandon(d->keeper);
+    keeper_abandon(d->keeper, false);
     snprintf(d->held, sizeof(d->held), "%s", reason);
     log_event(LOG_EVENT_STATE_HELD, LOG_FIELDS(LOG_TEXT("REASON", reason)), LOG_LEVEL_ERR, "keep",
               "what the process before has left is not used, and kept: %s. No client is served. A "
@@ -316,9 +316,11 @@ static int begin_anew(struct daemon *d)
     const struct keeper_replay none = { .step = KEEPER_NONE };
     int err = keeper_complete(d->keeper, &none);
 
-    if (err != 0)
-        log_err("keep", "the service manager does not hold our state: %s", strerror(-err));
-    return err;
+    if (err != 0) {
+        log_warning("keep", "the service manager does not hold our state: it is lost in a crash");
+        keeper_abandon(d->keeper, true);
+    }
+    return 0;
 }
 
 int recover_run(struct daemon *d)

@@ -17,6 +17,9 @@
 
 #define ROLE_BYTES 16
 
+/* What there may be besides guest memory: 69 eventfds, and as many on their way. */
+#define OTHERS 140
+
 struct held {
     uint32_t serial; /* 0: this place is free */
     char role[ROLE_BYTES];
@@ -203,6 +206,19 @@ static void say_full(struct fd_store *st, const char *role, const char *why)
     st->full = true;
 }
 
+/* Whether one more may be held. */
+static bool has_room(const struct fd_store *st, const char *role)
+{
+    unsigned max = st->host.max;
+    unsigned others = 0;
+
+    if (strcmp(role, "dma") == 0)
+        others = max > 2 * OTHERS ? OTHERS : max / 2;
+    else if (strcmp(role, "state") != 0)
+        others = 1;
+    return st->count + others < max;
+}
+
 uint32_t fd_store_put(struct fd_store *st, int fd, const char *role)
 {
     struct held *h = find_same(st, fd);
@@ -215,7 +231,7 @@ uint32_t fd_store_put(struct fd_store *st, int fd, const char *role)
         h->inherited = false;
         return h->serial;
     }
-    if (st->count >= st->host.max) {
+    if (!has_room(st, role)) {
         say_full(st, role, "it is full");
         return 0;
     }
@@ -267,15 +283,11 @@ void fd_store_drop_unused(struct fd_store *st, int inherited)
     st->unused = false;
 }
 
-void fd_store_set_next(struct fd_store *st, uint32_t next)
+void fd_store_clear(struct fd_store *st)
 {
-    if (next > st->next)
-        st->next = next;
-}
-
-uint32_t fd_store_next(const struct fd_store *st)
-{
-    return st->next;
+    for (unsigned i = 0; i < st->n; i++)
+        st->held[i].puts = 0;
+    fd_store_drop_unused(st, true);
 }
 
 unsigned fd_store_count(const struct fd_store *st)

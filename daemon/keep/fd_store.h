@@ -46,7 +46,8 @@ uint32_t fd_store_latest(const struct fd_store *st, const char *role);
 
 /*
  * Puts a copy of fd, which stays the caller's; role: lower-case letters. Returns its serial; 0: it
- * could not be held, which is said when that begins.
+ * could not be held, which is said when that begins. "dma", of which there may be any number, leaves
+ * room for the others; all leave room for two of "state", the last one and the next.
  */
 uint32_t fd_store_put(struct fd_store *st, int fd, const char *role);
 
@@ -56,9 +57,8 @@ void fd_store_unput(struct fd_store *st, uint32_t serial);
 /* Drops what nobody has put any more; with inherited, also what was inherited and not put. */
 void fd_store_drop_unused(struct fd_store *st, int inherited);
 
-/* Serials below this one are not given any more. */
-void fd_store_set_next(struct fd_store *st, uint32_t next);
-uint32_t fd_store_next(const struct fd_store *st);
+/* Drops all of it. */
+void fd_store_clear(struct fd_store *st);
 
 /* How many are held. */
 unsigned fd_store_count(const struct fd_store *st);

@@ -33,6 +33,7 @@ struct keeper {
     bool touched;    /* the facts are to be collected */
     bool held_back;  /* something waits for the step's end to be sent */
     bool emptied;    /* a client has gone: the buffers' memory is to be given back */
+    bool forgot;     /* that a client is not kept: said once */
     bool left;       /* nothing is kept any more */
 };
 
@@ -93,10 +94,11 @@ const struct fd_store *keeper_fds_stored(const struct keeper *k)
     return k->store;
 }
 
-void keeper_abandon(struct keeper *k)
+void keeper_abandon(struct keeper *k, bool clear)
 {
-    if (k != NULL)
-        k->left = true;
+    if (clear)
+        fd_store_clear(k->store);
+    k->left = true;
 }
 
 /*
@@ -190,6 +192,32 @@ static void no_fds(struct keeper_fds *fds)
         irq[i] = -1;
 }
 
+static bool is_kept(const struct known *known)
+{
+    return known->fd < 0 || known->serial != 0;
+}
+
+/* Whether the client has a place for all that it needs, but for its memory. */
+static bool is_whole(const struct keeper *k)
+{
+    bool whole = is_kept(&k->sockets[0]) && is_kept(&k->sockets[1]) && is_kept(&k->doorbell[0]) &&
+                 is_kept(&k->doorbell[1]);
+
+    for (unsigned i = 0; i < BLOCK_IRQ_FDS; i++)
+        whole = whole && is_kept(&k->irq[i]);
+    return whole;
+}
+
+/* One without its interrupts, say, would do harm: it is lost in a crash, and learns of it. */
+static void forget_client(struct keeper *k, struct block_facts *facts)
+{
+    facts->attached = 0;
+    if (!k->forgot)
+        log_warning("keep", "the client, pid %d, will not survive a crash of this process",
+                    (int)facts->session.info.pid);
+    k->forgot = true;
+}
+
 /* Writes the facts that are not in use, and returns which they are. */
 static uint32_t collect(struct keeper *k)
 {
@@ -211,6 +239,8 @@ static uint32_t collect(struct keeper *k)
     facts->token = know(k, &k->token, fds.token, "token");
     for (unsigned i = 0; i < BLOCK_IRQ_FDS; i++)
         facts->irq[i] = know(k, &k->irq[i], irq[i], "irq");
+    if (facts->attached != 0 && !is_whole(k))
+        forget_client(k, facts);
     k->touched = false;
     return which;
 }
@@ -338,7 +368,7 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
         open_step(k, replay->step, sizeof(struct device_state));
         k->replays = true;
     }
-    if (fd_store_put(k->store, k->memory.fd, "state") == 0)
+    if (k->bar1.serial == 0 || fd_store_put(k->store, k->memory.fd, "state") == 0)
         return -ENOSPC;
     __atomic_store_n(&k->b->header.complete, 1, __ATOMIC_RELEASE);
     fd_store_drop_unused(k->store, true);

@@ -80,16 +80,19 @@ struct keeper_replay {
 /*
  * Collects, stores the block, and makes it the one that holds; what was inherited and is not known
  * any more is dropped. The step to be executed again counts as begun, and keeper_begin, which must
- * follow for it before any other, goes on with it. Returns 0, or -errno: the block before goes on
- * holding.
+ * follow for it before any other, goes on with it. Returns 0, or -ENOSPC, the block before goes on
+ * holding: there is no place for the block or BAR1.
  */
 int keeper_complete(struct keeper *k, const struct keeper_replay *replay);
 
 /* What is held elsewhere, what was inherited included. */
 const struct fd_store *keeper_fds_stored(const struct keeper *k);
 
-/* Nothing is kept any more, and what others hold stays as it is: this is not the process for it. */
-void keeper_abandon(struct keeper *k);
+/*
+ * Nothing is kept any more, and what others hold stays as it is: this is not the process for it.
+ * With clear, it is dropped.
+ */
+void keeper_abandon(struct keeper *k, bool clear);
 
 /* Steps nest: what is begun within one is part of it. */
 void keeper_begin(struct keeper *k, enum keeper_step step);
