@@ -245,6 +245,8 @@ static void replay(struct daemon *d, const struct recovered *r)
         device_take_rings(d->dev);
     } else if (step == KEEPER_UNMASK) {
         irq_resample(device_irq(d->dev));
+    } else if (step == KEEPER_RESUME && device_running(d->dev)) {
+        device_start(d->dev);
     }
     device_replayed(d->dev);
     keeper_touch(d->keeper);
@@ -372,7 +374,7 @@ void recover_resume(struct daemon *d)
 {
     if (d->keeper == NULL || d->held[0] != '\0')
         return;
-    keeper_begin(d->keeper, KEEPER_OTHER);
+    keeper_begin(d->keeper, KEEPER_RESUME);
     if (device_running(d->dev))
         device_start(d->dev);
     keeper_touch(d->keeper);

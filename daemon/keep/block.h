@@ -97,6 +97,8 @@ struct block_steps {
     uint64_t open;      /* of the one under way: the next one; else the same */
     uint32_t kind;      /* enum keeper_step */
     uint32_t undo_len;  /* bytes of the registers that are in undo */
+    uint32_t begun;     /* it is being executed; 0: it is another process's, and still to be */
+    uint32_t reserved;
     struct evidence evidence; /* what the step has sent and taken */
     struct block_mark marks[2]; /* that of the last step ended: committed modulo 2 */
 };

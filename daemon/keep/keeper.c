@@ -249,13 +249,14 @@ static uint32_t collect(struct keeper *k)
  * Steps
  */
 
-static void open_step(struct keeper *k, enum keeper_step step, size_t undo_len)
+static void open_step(struct keeper *k, enum keeper_step step, size_t undo_len, bool begun)
 {
     struct block_steps *steps = &k->b->steps;
 
     memcpy(&k->b->undo, &k->b->state, undo_len);
     steps->kind = step;
     steps->undo_len = (uint32_t)undo_len;
+    steps->begun = begun;
     __atomic_store_n(&steps->open, steps->committed + 1, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); /* what the step does comes behind it */
 }
@@ -266,11 +267,12 @@ static void begin(struct keeper *k, enum keeper_step step, size_t undo_len)
         return;
     if (k->replays) {
         k->replays = false;
+        k->b->steps.begun = 1;
         return;
     }
     k->b->steps.evidence.signalled = 0;
     k->b->steps.evidence.takes = 0;
-    open_step(k, step, undo_len);
+    open_step(k, step, undo_len, true);
 }
 
 void keeper_begin(struct keeper *k, enum keeper_step step)
@@ -365,7 +367,7 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
     if (replay->step != KEEPER_NONE) {
         steps->evidence = replay->evidence;
         steps->marks[steps->committed & 1].tries = replay->tries;
-        open_step(k, replay->step, sizeof(struct device_state));
+        open_step(k, replay->step, sizeof(struct device_state), false);
         k->replays = true;
     }
     if (k->bar1.serial == 0 || fd_store_put(k->store, k->memory.fd, "state") == 0)

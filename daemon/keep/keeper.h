@@ -27,6 +27,7 @@ enum keeper_step {
     KEEPER_TIMER,   /* device_wake */
     KEEPER_RINGS,   /* device_take_rings */
     KEEPER_UNMASK,  /* irq_resample */
+    KEEPER_RESUME,  /* device_start, after a recovery */
     KEEPER_OTHER,   /* is not: an operator's command, a deadline of ours */
 };
 

@@ -162,7 +162,7 @@ static int read_steps(struct reader *rd)
     memcpy(&r->state, &rd->b->undo, steps->undo_len);
     r->replay.step = (enum keeper_step)steps->kind;
     r->replay.evidence = steps->evidence;
-    if (r->replay.step == KEEPER_MESSAGE)
+    if (r->replay.step == KEEPER_MESSAGE && steps->begun != 0)
         r->replay.tries++;
     return 0;
 }
