@@ -40,7 +40,7 @@ void device_replayed(struct device *dev)
     uint32_t value;
     bool known = doorbell_value(&dev->doorbell, &value);
 
-    if (was_passed(dev))
+    if (notifier_passed_transfer(irq_notifier(dev->irq)))
         timer_passed(dev->timer);
     rings = notifier_replayed(irq_notifier(dev->irq));
     if (rings > 0)

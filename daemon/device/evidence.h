@@ -15,9 +15,15 @@
 /* Most counters of which something is taken in one step: what is left counts in the next one. */
 #define EVIDENCE_TAKES 4
 
+/*
+ * In signalled: ahead of the last signal, or of one before it, the engine's transfer has ended.
+ * What is below is the number of signals.
+ */
+#define EVIDENCE_TRANSFERRED 0x80000000u
+
 /* In memory that outlives the process, 8-byte aligned, and in one page. */
 struct evidence {
-    uint32_t signalled; /* written by the kernel: signals that this step has sent */
+    uint32_t signalled; /* written by the kernel: signals that this step has sent, and the above */
     uint32_t next;      /* what the next one makes of it */
     uint32_t takes;     /* of taken, those that count; the last one may be 0 */
     uint32_t reserved;

@@ -25,6 +25,7 @@ struct notifier {
     struct evidence_place place;
     struct evidence before; /* of the step that is replayed, what is not used up */
     uint32_t next_take;     /* of it */
+    bool transferred;       /* what is signalled tells of the end of the engine's transfer */
 };
 
 int notifier_new(struct notifier **out)
@@ -115,17 +116,23 @@ static int signal_by_write(int eventfd)
     return write(eventfd, &one, sizeof(one)) == sizeof(one) ? 0 : -errno;
 }
 
+void notifier_tell_transferred(struct notifier *n, bool tells)
+{
+    n->transferred = tells;
+}
+
 int notifier_signal(struct notifier *n, int eventfd)
 {
     struct evidence *e = n->place.at;
     int err;
 
-    if (n->before.signalled > 0) {
+    if (notifier_passed(n)) {
         n->before.signalled--;
         return 0;
     }
     if (e != NULL)
-        __atomic_store_n(&e->next, e->signalled + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&e->next, (e->signalled + 1) | (n->transferred ? EVIDENCE_TRANSFERRED : 0),
+                         __ATOMIC_RELEASE);
     err = n->aio != 0 ? signal_by_aio(n, eventfd) : signal_by_write(eventfd);
     if (e != NULL && err == 0) /* the kernel has done so, but for a failure to read the note */
         __atomic_store_n(&e->signalled, e->next, __ATOMIC_RELEASE);
@@ -192,7 +199,12 @@ void notifier_replay(struct notifier *n, const struct evidence *before)
 
 bool notifier_passed(const struct notifier *n)
 {
-    return n->before.signalled > 0;
+    return (n->before.signalled & ~EVIDENCE_TRANSFERRED) > 0;
+}
+
+bool notifier_passed_transfer(const struct notifier *n)
+{
+    return notifier_passed(n) && (n->before.signalled & EVIDENCE_TRANSFERRED) != 0;
 }
 
 uint64_t notifier_replayed(struct notifier *n)

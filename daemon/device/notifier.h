@@ -33,6 +33,12 @@ void notifier_set_evidence(struct notifier *n, const struct evidence_place *plac
 int notifier_signal(struct notifier *n, int eventfd);
 
 /*
+ * The engine's transfer has ended: what is signalled between a call with true and one with false
+ * tells of that. Noted with the signal.
+ */
+void notifier_tell_transferred(struct notifier *n, bool tells);
+
+/*
  * Takes what the eventfd's counter has, without ever waiting whatever mode its client left it in.
  * Returns false when that is nothing; and when the evidence of this step is full: then it is left
  * there for the next one.
@@ -49,6 +55,9 @@ void notifier_replay(struct notifier *n, const struct evidence *before);
 
 /* Whether signals are left that were sent before: the present point of the step was passed. */
 bool notifier_passed(const struct notifier *n);
+
+/* Whether, besides, one of the step's told that the engine's transfer has ended. */
+bool notifier_passed_transfer(const struct notifier *n);
 
 /*
  * The step is executed: the rest of what was done before is forgotten. Returns what was taken then

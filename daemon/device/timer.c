@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "notifier.h"
 #include "self_test.h"
 
 #define NS_PER_S 1000000000ll
@@ -95,8 +96,12 @@ static void arm(struct timer *t, int64_t deadline)
 
 static void engine_finish(struct timer *t, int err)
 {
+    struct notifier *notifier = irq_notifier(t->parts.irq);
+
     t->state->dma_control = err == 0 ? TIMER_DMA_IDLE : TIMER_DMA_FAILED + (uint32_t)-err;
+    notifier_tell_transferred(notifier, true);
     raise_source(t, TIMER_IRQ_DMA);
+    notifier_tell_transferred(notifier, false);
 }
 
 static void engine_done(struct dma_transfer *transfer, int err)

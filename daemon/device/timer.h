@@ -120,8 +120,8 @@ void timer_start(struct timer *t);
 void timer_unfreeze(struct timer *t);
 
 /*
- * Another process has gone further in the step that was executed again than it came now: the
- * transfer that the state speaks of, if it does, was made then.
+ * Another process has told the guest of the end of a transfer in the step that was executed again,
+ * and that did not come to it now: if the state speaks of one, it is over.
  */
 void timer_passed(struct timer *t);
 

@@ -181,6 +181,9 @@ START_TEST(a_self_test_begins_again)
         dma_message_done(device_dma(b.dev), m->tag, m->data != NULL ? 0 : -EIO, NULL, m->len);
     }
     ck_assert_uint_eq(b.host.n_sent, 2);
+    device_free(a.dev); /* a process that ends leaves it for the next one */
+    a.dev = NULL;
+    ck_assert_uint_eq(a.block->state.timer.self_test, 1);
     process_fini(&a);
     process_fini(&b);
     client_fini(&c);

@@ -167,6 +167,87 @@ START_TEST(a_transfer_that_was_told_of_is_over)
 }
 END_TEST
 
+static void raise_software(struct process *p)
+{
+    enum irq_delivery how;
+
+    ck_assert_int_eq(device_trigger_irq(p->dev, INTX, 0, &how), 0);
+}
+
+/* A step that is not executed again, and had told of something else: the transfer is not over. */
+START_TEST(a_transfer_that_was_not_told_of_goes_on)
+{
+    struct process a;
+    struct process b;
+    struct client c;
+    struct device_state before;
+
+    client_init(&c);
+    process_init(&a, &c, false);
+    start_engine(&a, GUEST, 4, FROM_GUEST); /* one that is over and was told of */
+    ck_assert_uint_eq(fake_signals(c.line), 1);
+    acknowledge(&a);
+    start_engine(&a, ELSEWHERE, 4, FROM_GUEST);
+    step(&a);
+    before = state_of(&a);
+    raise_software(&a);
+    ck_assert_uint_eq(fake_signals(c.line), 1);
+    revive(&b, &a, &c, &before);
+    replay(&b, &a, do_nothing);
+    ck_assert_uint_eq(b.host.n_sent, 1);
+    ck_assert_uint_eq(get0(&b, DMA_CONTROL, 4), BUSY);
+    ck_assert_uint_eq(fake_signals(c.line), 0);
+    process_fini(&a);
+    process_fini(&b);
+    client_fini(&c);
+}
+END_TEST
+
+static void start(struct process *p)
+{
+    device_start(p->dev);
+}
+
+/* The step that died is the start itself, before the line rose or behind that. */
+START_TEST(a_start_is_executed_again)
+{
+    struct process a;
+    struct process b;
+    struct process third;
+    struct client c;
+    struct device_state before;
+    bool signalled = _i == 1;
+
+    client_init(&c);
+    process_init(&a, &c, false);
+    memset(device_bar1(a.dev), 0x11, 64);
+    device_stop_dma(a.dev);
+    start_engine(&a, GUEST, 64, TO_GUEST);
+    put0(&a, TIMER_NSEC, 8, FAKE_START_TIME + S);
+    step(&a);
+    before = state_of(&a);
+    a.host.now += S;
+    revive(&b, &a, &c, &before);
+    device_unfreeze(b.dev);
+    step(&b);
+    device_start(b.dev);
+    ck_assert_uint_eq(fake_signals(c.line), 1); /* the line rises once */
+    ck_assert_uint_eq(c.memory[0], 0x11);
+    memset(c.memory, 0x22, 64);
+    if (!signalled)
+        evidence_reset(&b.block->evidence);
+    revive(&third, &b, &c, &before);
+    replay(&third, &b, start);
+    ck_assert_uint_eq(fake_signals(c.line), !signalled);
+    ck_assert_uint_eq(c.memory[0], signalled ? 0x22 : 0x11);
+    ck_assert_mem_eq(&b.block->state, &third.block->state, sizeof(struct device_state));
+    process_fini(&a);
+    process_fini(&b);
+    process_fini(&third);
+    client_fini(&c);
+}
+END_TEST
+
 static void ask_for_dma(struct process *p)
 {
     const uint32_t command = TO_GUEST;
@@ -218,14 +299,14 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = {
-        a_deadline_that_fired_fires_once,
-        dma_that_was_told_of_is_not_made_again,
-        dma_that_was_not_told_of_is_made,
-        a_transfer_that_was_told_of_is_over,
+        a_deadline_that_fired_fires_once,        dma_that_was_told_of_is_not_made_again,
+        dma_that_was_not_told_of_is_made,        a_transfer_that_was_told_of_is_over,
+        a_transfer_that_was_not_told_of_goes_on,
     };
     const struct fake_loop_test loops[] = {
         { rings_that_were_taken_count, 2 },
         { a_step_beside_a_transfer, 3 },
+        { a_start_is_executed_again, 2 },
     };
 
     return fake_run("device_replay", tests, ARRAY_SIZE(tests), loops, ARRAY_SIZE(loops));
