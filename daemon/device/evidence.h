@@ -21,7 +21,7 @@
  */
 #define EVIDENCE_TRANSFERRED 0x80000000u
 
-/* In memory that outlives the process, 8-byte aligned, and in one page. */
+/* In memory that outlives the process, 8-byte aligned. */
 struct evidence {
     uint32_t signalled; /* written by the kernel: signals that this step has sent, and the above */
     uint32_t next;      /* what the next one makes of it */
