@@ -76,6 +76,66 @@ START_TEST(rings_that_were_taken_count)
 }
 END_TEST
 
+static void raise_software(struct process *p)
+{
+    enum irq_delivery how;
+
+    ck_assert_int_eq(device_trigger_irq(p->dev, INTX, 0, &how), 0);
+}
+
+static void resample(struct process *p)
+{
+    irq_resample(device_irq(p->dev));
+}
+
+static void give_unmask(struct process *p, int fd)
+{
+    fake_give_eventfd(device_irq(p->dev), VFIO_IRQ_SET_ACTION_UNMASK, INTX, 0, fd);
+}
+
+static void mask(struct process *p)
+{
+    ck_assert_int_eq(irq_set(device_irq(p->dev), VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
+                             INTX, 0, 1, NULL, NULL, 0),
+                     0);
+}
+
+/* The end of the interrupt was taken, and the next one not sent yet; or it was. */
+START_TEST(an_unmask_that_was_taken_counts)
+{
+    struct process a;
+    struct process b;
+    struct client c;
+    struct device_state before;
+    int unmask = fake_eventfd();
+    bool sent = _i == 1;
+
+    client_init(&c);
+    process_init(&a, &c, false);
+    give_unmask(&a, unmask);
+    mask(&a);
+    raise_software(&a);
+    ck_assert_int_eq(eventfd_write(unmask, 1), 0);
+    step(&a);
+    before = state_of(&a);
+    resample(&a);
+    ck_assert_uint_eq(fake_signals(c.line), 1);
+    ck_assert_uint_eq(fake_signals(unmask), 0);
+    if (!sent)
+        a.block->evidence.signalled = 0;
+    revive(&b, &a, &c, &before);
+    give_unmask(&b, unmask);
+    mask(&b);
+    replay(&b, &a, resample);
+    ck_assert_uint_eq(b.block->state.irq.intx_masked, 0);
+    ck_assert_uint_eq(fake_signals(c.line), sent ? 0 : 1);
+    process_fini(&a);
+    process_fini(&b);
+    client_fini(&c);
+    close(unmask);
+}
+END_TEST
+
 static void write_guest(struct process *p)
 {
     start_engine(p, GUEST, 64, TO_GUEST);
@@ -166,13 +226,6 @@ START_TEST(a_transfer_that_was_told_of_is_over)
     client_fini(&c);
 }
 END_TEST
-
-static void raise_software(struct process *p)
-{
-    enum irq_delivery how;
-
-    ck_assert_int_eq(device_trigger_irq(p->dev, INTX, 0, &how), 0);
-}
 
 /* A step that is not executed again, and had told of something else: the transfer is not over. */
 START_TEST(a_transfer_that_was_not_told_of_goes_on)
@@ -305,6 +358,7 @@ int main(void)
     };
     const struct fake_loop_test loops[] = {
         { rings_that_were_taken_count, 2 },
+        { an_unmask_that_was_taken_counts, 2 },
         { a_step_beside_a_transfer, 3 },
         { a_start_is_executed_again, 2 },
     };

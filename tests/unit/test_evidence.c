@@ -20,8 +20,8 @@
 
 #define OFFSET 1024 /* of the evidence in its memory */
 #define LIVES  8    /* children at a time */
-#define KILLS  12   /* of each, in one test */
-#define ROUNDS 3    /* of a test */
+#define KILLS  8    /* of each, in one test */
+#define ROUNDS 4    /* of a test */
 
 /* Steps as a keeper of the device makes them: one is ended by one store. */
 struct steps {
