@@ -270,8 +270,7 @@ static void begin(struct keeper *k, enum keeper_step step, size_t undo_len)
         k->b->steps.begun = 1;
         return;
     }
-    k->b->steps.evidence.signalled = 0;
-    k->b->steps.evidence.takes = 0;
+    evidence_reset(&k->b->steps.evidence);
     open_step(k, step, undo_len, true);
 }
 
