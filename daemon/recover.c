@@ -278,13 +278,13 @@ static void log_recovered(const struct daemon *d, const struct recovered *r)
 /* It can be neither used nor dropped: nobody is served before an operator has decided. */
 static int hold(struct daemon *d, const char *reason)
 {
+    keeper_abandon(d->keeper, false);
     device_stop(d->dev);
     if (d->recovered != NULL) {
         device_drop_client(d->dev);
         session_leave(d->recovered, reason);
         d->recovered = NULL;
     }
-    keeper_abandon(d->keeper, false);
     snprintf(d->held, sizeof(d->held), "%s", reason);
     log_event(LOG_EVENT_STATE_HELD, LOG_FIELDS(LOG_TEXT("REASON", reason)), LOG_LEVEL_ERR, "keep",
               "what the process before has left is not used, and kept: %s. No client is served. A "

@@ -170,6 +170,9 @@ static int find_cut(const struct stream_memory *memory, const struct stream_mark
 {
     uint64_t next = mark->out_next;
 
+    *cut = 0;
+    if (sent == mark->out_tail) /* there the next step may have begun to write its messages */
+        return 0;
     while (next < sent) {
         uint32_t size;
 

@@ -52,7 +52,7 @@ static bool has_owners(const struct stream_rest *rest)
 
 int stream_put_rest(struct stream *s, struct stream_rest *rest)
 {
-    size_t most = s->max_message > STREAM_IN_SIZE ? s->max_message : STREAM_IN_SIZE;
+    size_t most = s->max_message + STREAM_IN_SIZE; /* one, and what was taken with its end */
 
     if (s->in_tail > 0 || s->in_pos > 0 || s->n_in_fds > 0)
         return -EBUSY;

@@ -34,7 +34,7 @@ int stream_get_rest(const struct stream *s, struct stream_rest *out);
 /*
  * Gives a stream that has received nothing yet what another one had. The fds are taken, and their
  * slots set to -1, on success only. Returns 0; -EBUSY when it has received something; -EINVAL for
- * more bytes than a stream of its max_message keeps, or fds of no message; -ENOMEM.
+ * more bytes than one of its max_message can have, or fds of no message; -ENOMEM.
  */
 int stream_put_rest(struct stream *s, struct stream_rest *rest);
 

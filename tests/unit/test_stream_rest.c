@@ -9,6 +9,9 @@
 #include "suite.h"
 #include "unit/stream_kit.h"
 
+/* More than the largest message, and what is read with its end. */
+#define TOO_MUCH (MAX_MESSAGE + 65536 + 1)
+
 /* Duplicates of the rest's fds, as another process would get them. */
 static void copy_rest(const struct pair *p, struct stream_rest *rest)
 {
@@ -167,9 +170,9 @@ START_TEST(bad_rests)
         { { 0 }, 1, 0, -EINVAL },
         { { UINT32_MAX }, 1, 200, -EINVAL },
         { { 0 }, STREAM_REST_FDS + 1, 200, -EINVAL },
-        { { 0 }, 0, MAX_MESSAGE + 1, -EINVAL },
+        { { 0 }, 0, TOO_MUCH, -EINVAL },
     };
-    uint8_t *bytes = calloc(1, MAX_MESSAGE + 1);
+    uint8_t *bytes = calloc(1, TOO_MUCH);
     struct stream_rest rest = { .bytes = bytes, .len = rows[_i].len, .nfds = rows[_i].nfds };
     struct pair p;
     int err;
