@@ -399,6 +399,21 @@ tests_unit_test_parcel_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_parcel_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_parcel_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_migration_kept
+TESTS += tests/unit/test_migration_kept
+tests_unit_test_migration_kept_SOURCES = tests/unit/test_migration_kept.c tests/unit/kept_kit.h \
+	$(MIGRATE_KIT)
+tests_unit_test_migration_kept_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_migration_kept_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_migration_kept_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/unit/test_saving_kept
+TESTS += tests/unit/test_saving_kept
+tests_unit_test_saving_kept_SOURCES = tests/unit/test_saving_kept.c tests/unit/kept_kit.h $(MIGRATE_KIT)
+tests_unit_test_saving_kept_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_saving_kept_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_saving_kept_LDADD = $(TEST_LIBS)
+
 HANDOVER_SIDES = tests/unit/handover_sides.h $(MIGRATE_KIT)
 
 check_PROGRAMS += tests/unit/test_handover_rules
