@@ -312,6 +312,21 @@ bool loading_complete(const struct loading *l)
     return l->complete;
 }
 
+static int load(const struct loading *l, char field[DEVICE_FIELD_BYTES])
+{
+    uint8_t *view = NULL;
+    int err;
+
+    if (l->kept.at != NULL) {
+        view = staging_view(l->kept.fd, l->bar1_size);
+        if (view == NULL)
+            return -ENOMEM;
+    }
+    err = device_load(l->dev, l->state, view != NULL ? view : l->bar1, field);
+    staging_unmap(view, l->bar1_size);
+    return err;
+}
+
 int loading_apply(struct loading *l)
 {
     char field[DEVICE_FIELD_BYTES];
@@ -323,7 +338,7 @@ int loading_apply(struct loading *l)
         return fail(l, -EINVAL, "the END is missing: %llu bytes came",
                     (unsigned long long)l->bytes);
     device_take_rings(l->dev); /* those were rung on the state that goes */
-    err = device_load(l->dev, l->state, l->bar1, field);
+    err = load(l, field);
     if (err == -EINVAL)
         return fail_field(l, STATE_END, field, "a value that this device cannot have");
     return err != 0 ? fail(l, err, "%s", strerror(-err)) : 0;
@@ -465,8 +480,6 @@ static bool is_half(const struct loading *l)
 
 static bool is_plausible(const struct loading *l, const struct loading_kept *kept)
 {
-    char field[DEVICE_FIELD_BYTES];
-
     if ((kept->flags & ~FLAGS) != 0 || kept->reserved != 0)
         return false;
     if (l->error != 0)
@@ -477,9 +490,8 @@ static bool is_plausible(const struct loading *l, const struct loading_kept *kep
         return !l->has_state && !l->complete && l->config_at + l->msix_at == 0;
     if (l->bytes < l->have || l->sum.records > l->records || l->sum.records == 0)
         return false;
-    return !l->complete ||
-           (l->has_state && l->config_at == l->config_size && l->msix_at == l->msix_size &&
-            l->have == 0 && device_check_state(l->dev, l->state, field) == 0);
+    return !l->complete || (l->has_state && l->config_at == l->config_size &&
+                            l->msix_at == l->msix_size && l->have == 0);
 }
 
 static void put_kept(struct loading *l, const struct loading_kept *kept)

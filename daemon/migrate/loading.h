@@ -61,8 +61,8 @@ void loading_get_kept(const struct loading *l, struct loading_kept *out);
 
 /*
  * Takes the next bytes of the stream. Returns 0; -EINVAL for what cannot be such a stream; -EPERM:
- * it is that of another device; -ENOMEM. After a failure, and behind the END, everything fails.
- * The device is not touched.
+ * it is that of another device. After a failure, and behind the END, everything fails. The device
+ * is not touched.
  */
 int loading_write(struct loading *l, const uint8_t *data, size_t len);
 

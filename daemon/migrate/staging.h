@@ -17,6 +17,12 @@ void staging_clear(uint8_t *at, uint64_t size);
 /* The same of whole pages of a file in memory that is mapped. */
 void staging_clear_shared(uint8_t *at, uint64_t size);
 
+/*
+ * What is at the start of a file in memory, to be read only: looking at its holes does not fill
+ * them. NULL without memory.
+ */
+uint8_t *staging_view(int fd, uint64_t size);
+
 /* NULL is allowed. */
 void staging_unmap(uint8_t *at, uint64_t size);
 

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "unit/kept_kit.h"
 
@@ -119,6 +120,41 @@ START_TEST(death_while_it_is_applied)
     left = leave(&w);
     ck_assert_int_eq(left.kept.loading.flags & LOADING_KEPT_COMPLETE, LOADING_KEPT_COMPLETE);
     set_state(&w, STOP);
+    kit_expect_same(&w.other, &w.k);
+    left.kept.loading.have = 1; /* of a record behind the END */
+    left.kept.loading.need = STATE_HEADER_SIZE;
+    ck_assert_int_eq(die(&w, &left), -EINVAL);
+    world_fini(&w);
+}
+END_TEST
+
+static blkcnt_t blocks(int fd)
+{
+    struct stat st;
+
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    return st.st_blocks;
+}
+
+/* A large BAR1 with little in it takes little, there and here. */
+START_TEST(holes_are_not_filled)
+{
+    const uint64_t size = 64u << 20;
+    struct left left;
+    struct world w;
+
+    world_init(&w, size);
+    for (uint64_t at = 0; at < size; at += size / 4)
+        device_bar1(w.other.dev)[at + 5000] = 1;
+    kit_save(&w.other, 65536, &w.written);
+    set_state(&w, RESUMING);
+    ck_assert_int_eq(write_part(&w, 0, SIZE_MAX), 0);
+    left = leave(&w);
+    go_on(&w, &left);
+    left = leave(&w);
+    set_state(&w, STOP);
+    ck_assert_int_lt(blocks(left.fd), 1000);
+    ck_assert_int_lt(blocks(device_bar1_fd(w.k.dev)), 100);
     close(left.fd);
     kit_expect_same(&w.other, &w.k);
     world_fini(&w);
@@ -397,9 +433,9 @@ int main(void)
 {
     const TTest *const tests[] = {
 
-        death_after_death,        death_while_it_is_applied,
-        bytes_behind_the_end,     refused_stream_stays_refused,
-        file_goes_with_the_state, garbage_is_refused,
+        death_after_death,    death_while_it_is_applied,    bytes_behind_the_end,
+        holes_are_not_filled, refused_stream_stays_refused, file_goes_with_the_state,
+        garbage_is_refused,
     };
     const struct fake_loop_test loops[] = {
         { resuming_goes_on_at_each_byte, ARRAY_SIZE(died_in) },
