@@ -14,6 +14,7 @@
 #include "varlink.h"
 #include "watch.h"
 
+#define TAKEN "the destination has ended after it took the device"
 #define ENDED "the destination has ended, or has closed the connection"
 
 /* At most so much can be behind the reply to Receive: a FAILED. */
@@ -43,6 +44,7 @@ struct handover {
     struct parcel_client client;
     struct token token; /* from PHASE_FREEZE on */
     bool token_kept;
+    bool outlives; /* what the other one has received, that one */
     enum phase phase;
     bool frozen;
     bool over; /* ended has been told */
@@ -167,7 +169,7 @@ static bool is_gone(int err)
 static void give_up(struct handover *h, const char *reason)
 {
     if (!claim(h, TOKEN_SOURCE)) {
-        lose(h, "the destination has ended after it took the device");
+        lose(h, h->outlives ? TAKEN "; it goes on with it when it is started again" : TAKEN);
         return;
     }
     /* Where this does not arrive, our end says as much. */
@@ -252,12 +254,21 @@ static void commit(struct handover *h)
         give_up(h, is_gone(err) ? ENDED : strerror(-err));
 }
 
-/* What it says that is neither READY nor RUNNING. */
+static bool is_text(const struct stream_message *m, const char *text)
+{
+    return m->hdr.size == VFIO_USER_HEADER_SIZE + strlen(text) &&
+           memcmp(m->payload, text, strlen(text)) == 0;
+}
+
+/* What it says that is neither READY nor RUNNING. "PLAN: version" is all that version 2 says. */
 static void describe(struct handover *h, const struct stream_message *m)
 {
     size_t len = m->hdr.size - VFIO_USER_HEADER_SIZE;
 
-    if (m->hdr.command != HANDOVER_FAILED)
+    if (m->hdr.command == HANDOVER_FAILED && is_text(m, "PLAN: version"))
+        snprintf(h->reason, sizeof(h->reason),
+                 "the destination does not speak version %u of the handover", HANDOVER_VERSION);
+    else if (m->hdr.command != HANDOVER_FAILED)
         snprintf(h->reason, sizeof(h->reason), "the destination said %s",
                  handover_command_name(m->hdr.command));
     else
@@ -277,6 +288,7 @@ static void take_message(struct handover *h, const struct stream_message *m)
     int64_t blackout = 0;
 
     if (m->hdr.command == HANDOVER_READY && has_sent_all(h)) {
+        h->outlives = len > 0 && m->payload[0] == 1;
         commit(h);
     } else if (m->hdr.command == HANDOVER_RUNNING && h->phase == PHASE_COMMIT) {
         memcpy(&blackout, m->payload, len < sizeof(blackout) ? len : sizeof(blackout));

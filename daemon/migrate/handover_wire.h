@@ -45,7 +45,7 @@ enum handover_command {
     HANDOVER_LOG,           /* bytes of the dirty log */
     HANDOVER_FDS,           /* struct handover_fd, one for each fd that comes along */
     HANDOVER_END,           /* all that was planned has been sent */
-    HANDOVER_READY,         /* it is here, and checked */
+    HANDOVER_READY,         /* it is here, and checked; u8: 1: where it outlives the daemon */
     HANDOVER_COMMIT,        /* it is yours */
     HANDOVER_ABORT,         /* it stays here: text, why */
     HANDOVER_FAILED,        /* it cannot be taken: text, why */

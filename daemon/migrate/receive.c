@@ -280,12 +280,13 @@ static void send_ready(struct receive *r)
 
 static void complete(struct receive *r)
 {
+    const uint8_t outlives = r->host.keeper != NULL;
     int err;
 
     begin_phase(r, PHASE_READY);
     err = prepare(r);
     if (err == 0)
-        err = handover_send(r->stream, HANDOVER_READY, NULL, 0, NULL, 0);
+        err = handover_send(r->stream, HANDOVER_READY, &outlives, 1, NULL, 0);
     if (err == 0)
         send_ready(r);
     else

@@ -469,6 +469,7 @@ static inline void send_device(struct destination *d)
 {
     send_parcel(d);
     ck_assert_uint_eq(hear_next(&d->loop, &d->peer), HANDOVER_READY);
+    ck_assert_int_eq(d->peer.text[0], 1); /* it is kept */
     wait_until(&d->loop, &d->awaits);
 }
 

@@ -423,6 +423,13 @@ tests_unit_test_handover_rules_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_handover_rules_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_handover_rules_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_handover_token
+TESTS += tests/unit/test_handover_token
+tests_unit_test_handover_token_SOURCES = tests/unit/test_handover_token.c $(HANDOVER_SIDES)
+tests_unit_test_handover_token_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_handover_token_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_handover_token_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_session_moves
 TESTS += tests/unit/test_session_moves
 tests_unit_test_session_moves_SOURCES = tests/unit/test_session_moves.c tests/unit/session_kit.h \

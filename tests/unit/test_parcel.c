@@ -436,6 +436,28 @@ START_TEST(every_length_cut)
 }
 END_TEST
 
+/* Another version of all this: both numbers are told, whatever else the plan has. */
+START_TEST(plan_of_version_2)
+{
+    char reason[UNPACK_REASON_BYTES] = "";
+    struct world w;
+    uint32_t size;
+
+    make_recording(&w);
+    ck_assert_uint_eq(w.messages[0][VFIO_USER_HEADER_SIZE + 4], HANDOVER_VERSION);
+    w.messages[0][VFIO_USER_HEADER_SIZE + 4] = 2;
+    ck_assert_int_eq(replay(&w, -1, -1, reason), -EINVAL);
+    ck_assert_str_eq(reason, "the source speaks version 2 of the handover, this daemon version 3");
+    memcpy(&size, w.messages[0] + 4, sizeof(size));
+    size -= 8;
+    memcpy(w.messages[0] + 4, &size, sizeof(size));
+    reason[0] = '\0';
+    ck_assert_int_eq(replay(&w, -1, -1, reason), -EINVAL);
+    ck_assert_str_eq(reason, "the source speaks version 2 of the handover, this daemon version 3");
+    world_fini(&w);
+}
+END_TEST
+
 /* Numbers in the plan that nobody can mean. */
 START_TEST(plans_that_cannot_be)
 {
@@ -503,6 +525,7 @@ int main(void)
         messages_that_are_missing_or_twice,
         every_bit_flipped,
         every_length_cut,
+        plan_of_version_2,
         plans_that_cannot_be,
         every_eventfd_has_a_slot,
     };
