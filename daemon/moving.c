@@ -474,7 +474,10 @@ int moving_new(const struct moving_host *host, struct moving **out)
 {
     struct moving *m = calloc(1, sizeof(*m));
     const struct transfers_host transfers = {
-        .opaque = m, .has_client = client_there, .loaded = on_loaded, .idle_ms = TRANSFERS_IDLE_MS,
+        .opaque = m,
+        .has_client = client_there,
+        .loaded = on_loaded,
+        .idle_ms = TRANSFERS_IDLE_MS,
         .keeper = host->keeper,
     };
     int err;

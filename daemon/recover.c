@@ -47,8 +47,7 @@ static void collect(void *opaque, struct block_facts *facts, struct keeper_fds *
     fds->token = d->token;
     facts->token_owner = d->token >= 0 ? (uint32_t)d->token_owner : 0;
     facts->n_log_ranges = DIRTY_LOG_MAX_RANGES;
-    facts->logging =
-        device_log_ranges(d->dev, &facts->log_page, ranges, &facts->n_log_ranges) == 0;
+    facts->logging = device_log_ranges(d->dev, &facts->log_page, ranges, &facts->n_log_ranges) == 0;
     if (facts->logging == 0)
         facts->n_log_ranges = 0;
     if (s != NULL)
@@ -262,12 +261,12 @@ static void log_recovered(const struct daemon *d, const struct recovered *r)
         session_info(d->recovered, &client);
         snprintf(who, sizeof(who), "client %d stays attached", (int)client.pid);
     }
-    log_event(LOG_EVENT_RECOVERED,
-              LOG_FIELDS(LOG_TEXT("CLEAN", r->clean ? "1" : "0"),
-                         LOG_NUMBER("CLIENT_PID", client.pid)),
-              LOG_LEVEL_INFO, "keep", "goes on where the process before has %s: %s%s",
-              r->clean ? "stopped" : "died", who,
-              r->replay.step != KEEPER_NONE ? ", and what it died in is done again" : "");
+    log_event(
+        LOG_EVENT_RECOVERED,
+        LOG_FIELDS(LOG_TEXT("CLEAN", r->clean ? "1" : "0"), LOG_NUMBER("CLIENT_PID", client.pid)),
+        LOG_LEVEL_INFO, "keep", "goes on where the process before has %s: %s%s",
+        r->clean ? "stopped" : "died", who,
+        r->replay.step != KEEPER_NONE ? ", and what it died in is done again" : "");
     if (r->lost_files > 0)
         log_warning("keep",
                     "%u of the client's memory files had no place in the store: what is in them is "

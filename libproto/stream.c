@@ -209,8 +209,7 @@ static ssize_t receive(struct stream *s, size_t len, void *control, struct msghd
 {
     struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
     uint64_t at = s->in_pos + (s->in_tail - s->in_head);
-    struct stream_note *note =
-        stream_next_note(&s->journal->received, at, s->in_pos - s->in_head);
+    struct stream_note *note = stream_next_note(&s->journal->received, at, s->in_pos - s->in_head);
     struct stream_call *call = &note->call;
 
     call->message.msg_iov = &iov;

@@ -12,7 +12,8 @@ _Static_assert(sizeof(struct stream_call) == sizeof(struct mmsghdr) &&
                    offsetof(struct stream_call, len) == offsetof(struct mmsghdr, msg_len),
                "the kernel's structure");
 
-/* The rest of a process's memory must see its stores in their order; that is the compiler's part. */
+/* The rest of a process's memory must see its stores in their order; that is the compiler's part.
+ */
 static void store_behind(uint32_t *to, uint32_t value)
 {
     __atomic_store_n(to, value, __ATOMIC_RELEASE);
@@ -49,10 +50,9 @@ void stream_keep_received(struct stream *s, unsigned n, const char *role)
 
         if (in->fd >= 0)
             in->serial = s->keeper.store(s->keeper.opaque, in->fd, role);
-        table->in[table->n_in % STREAM_KEPT_IN_FDS] =
-            (struct stream_kept_in) { .at = s->in_pos + (s->in_tail - s->in_head),
-                                      .owner = in->owner,
-                                      .serial = in->serial };
+        table->in[table->n_in % STREAM_KEPT_IN_FDS] = (struct stream_kept_in) {
+            .at = s->in_pos + (s->in_tail - s->in_head), .owner = in->owner, .serial = in->serial
+        };
         __atomic_store_n(&table->n_in, table->n_in + 1, __ATOMIC_RELEASE);
     }
 }
@@ -146,8 +146,7 @@ static int read_in(const struct stream_memory *memory, const struct stream_mark 
     const struct stream_fd_table *table = memory->fds;
     uint64_t first = table->n_in > STREAM_KEPT_IN_FDS ? table->n_in - STREAM_KEPT_IN_FDS : 0;
 
-    if (mark->in_head < note->base || mark->in_head > tail ||
-        tail - note->base > memory->in_size)
+    if (mark->in_head < note->base || mark->in_head > tail || tail - note->base > memory->in_size)
         return -EINVAL;
     out->in = memory->in + (mark->in_head - note->base);
     out->in_len = tail - mark->in_head;

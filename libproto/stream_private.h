@@ -18,8 +18,8 @@
 
 /* Received fds, waiting for their message to be complete. */
 struct stream_in_fd {
-    uint64_t owner; /* position in the stream of the first byte of the message */
-    int fd;         /* -1: could not be received */
+    uint64_t owner;  /* position in the stream of the first byte of the message */
+    int fd;          /* -1: could not be received */
     uint32_t serial; /* of the copy that is kept; 0: none is */
 };
 
@@ -54,7 +54,8 @@ struct stream {
     struct stream_out_fds out_fds[STREAM_OUT_FDS_MAX];
     unsigned n_out_fds;
 
-    /* What the kernel notes of the calls: in the stream's own memory, or in one that outlives us. */
+    /* What the kernel notes of the calls: in the stream's own memory, or in one that outlives us.
+     */
     struct stream_journal own;
     struct stream_journal *journal;
     struct stream_fd_table *fd_table; /* NULL: nothing outlives us */

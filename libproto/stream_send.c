@@ -21,8 +21,9 @@ static void close_all(const int *fds, unsigned nfds)
 }
 
 /*
- * Memory that outlives us does not grow, and has room for twice what may be queued: there nothing is
- * moved onto itself, or onto what it was before. A process that dies meanwhile would leave neither.
+ * Memory that outlives us does not grow, and has room for twice what may be queued: there nothing
+ * is moved onto itself, or onto what it was before. A process that dies meanwhile would leave
+ * neither.
  */
 static uint8_t *reserve_kept(struct stream *s, size_t len)
 {

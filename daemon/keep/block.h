@@ -9,8 +9,8 @@
  * Before a step begins they are copied to undo, and when it is done with, one store ends it:
  * committed. What a step brings about besides the registers is in the mark, of which two take
  * turns, so that the same store makes it hold: how far the client's messages have been handled and
- * which replies are to be sent. So a process that dies leaves the end of a step, or the begin of one
- * and what the kernel has noted of its calls: see device/evidence.h and stream_keep.h.
+ * which replies are to be sent. So a process that dies leaves the end of a step, or the begin of
+ * one and what the kernel has noted of its calls: see device/evidence.h and stream_keep.h.
  */
 #ifndef VFIO_USERD_BLOCK_H
 #define VFIO_USERD_BLOCK_H
@@ -72,8 +72,8 @@ struct block_facts {
     uint32_t streams[BLOCK_STREAMS];
     uint32_t doorbell[2];
     uint32_t irq[BLOCK_IRQ_FDS];
-    uint32_t resume; /* the state that is being loaded, as far as it has come */
-    uint32_t token;  /* of a handover that is under way */
+    uint32_t resume;      /* the state that is being loaded, as far as it has come */
+    uint32_t token;       /* of a handover that is under way */
     uint32_t token_owner; /* enum token_owner: who we are in it */
     uint32_t n_commands;
     uint32_t logging; /* writes of guest memory are logged */
@@ -89,7 +89,8 @@ struct block_facts {
 struct block_mark {
     struct stream_mark streams[BLOCK_STREAMS];
     uint32_t facts; /* which of the two holds */
-    uint32_t tries; /* how often the client's next message was begun, by processes that died of it */
+    uint32_t
+        tries; /* how often the client's next message was begun, by processes that died of it */
 };
 
 struct block_steps {
@@ -99,7 +100,7 @@ struct block_steps {
     uint32_t undo_len;  /* bytes of the registers that are in undo */
     uint32_t begun;     /* it is being executed; 0: it is another process's, and still to be */
     uint32_t reserved;
-    struct evidence evidence; /* what the step has sent and taken */
+    struct evidence evidence;   /* what the step has sent and taken */
     struct block_mark marks[2]; /* that of the last step ended: committed modulo 2 */
 };
 

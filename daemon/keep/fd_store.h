@@ -46,8 +46,8 @@ uint32_t fd_store_latest(const struct fd_store *st, const char *role);
 
 /*
  * Puts a copy of fd, which stays the caller's; role: lower-case letters. Returns its serial; 0: it
- * could not be held, which is said when that begins. "dma", of which there may be any number, leaves
- * room for the others; all leave room for two of "state", the last one and the next.
+ * could not be held, which is said when that begins. "dma", of which there may be any number,
+ * leaves room for the others; all leave room for two of "state", the last one and the next.
  */
 uint32_t fd_store_put(struct fd_store *st, int fd, const char *role);
 

@@ -28,13 +28,13 @@ struct keeper {
     struct known resume;
     struct known token;
     struct known irq[BLOCK_IRQ_FDS];
-    unsigned depth;  /* of steps in one another */
-    bool replays;    /* the open step is another process's, and not begun here yet */
-    bool touched;    /* the facts are to be collected */
-    bool held_back;  /* something waits for the step's end to be sent */
-    bool emptied;    /* a client has gone: the buffers' memory is to be given back */
-    bool forgot;     /* that a client is not kept: said once */
-    bool left;       /* nothing is kept any more */
+    unsigned depth; /* of steps in one another */
+    bool replays;   /* the open step is another process's, and not begun here yet */
+    bool touched;   /* the facts are to be collected */
+    bool held_back; /* something waits for the step's end to be sent */
+    bool emptied;   /* a client has gone: the buffers' memory is to be given back */
+    bool forgot;    /* that a client is not kept: said once */
+    bool left;      /* nothing is kept any more */
 };
 
 /*

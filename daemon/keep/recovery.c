@@ -83,10 +83,11 @@ static int check_header(struct reader *rd, const struct block_header *h, uint64_
     if (h->magic != BLOCK_MAGIC)
         return refuse(rd, "it is no state of vfio-userd");
     if (h->version > BLOCK_VERSION || h->state_version > DEVICE_STATE_VERSION)
-        return refuse(rd,
-                      "it is of version %u.%u, which a newer vfio-userd has written; this one reads "
-                      "%u.%u",
-                      h->version, h->state_version, BLOCK_VERSION, DEVICE_STATE_VERSION);
+        return refuse(
+            rd,
+            "it is of version %u.%u, which a newer vfio-userd has written; this one reads "
+            "%u.%u",
+            h->version, h->state_version, BLOCK_VERSION, DEVICE_STATE_VERSION);
     if (h->version != BLOCK_VERSION || h->state_version != DEVICE_STATE_VERSION)
         return refuse(rd, "it is of version %u.%u, which this vfio-userd does not read", h->version,
                       h->state_version);

@@ -28,7 +28,7 @@ struct transfers_host {
     bool (*has_client)(void *opaque);
     /* The state has been replaced by one that was loaded. */
     void (*loaded)(void *opaque);
-    unsigned idle_ms; /* TRANSFERS_IDLE_MS, but for tests */
+    unsigned idle_ms;                  /* TRANSFERS_IDLE_MS, but for tests */
     const struct token_keeper *keeper; /* begin and end of a change; NULL: nothing is kept */
 };
 

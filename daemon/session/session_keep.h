@@ -23,8 +23,8 @@ struct session_unsent {
 };
 
 /*
- * For a session that was adopted and not thawed. Queues what is unsent, and knows the commands whose
- * answers come too late. Returns 0 or -errno.
+ * For a session that was adopted and not thawed. Queues what is unsent, and knows the commands
+ * whose answers come too late. Returns 0 or -errno.
  */
 int session_put_unsent(struct session *s, struct session_unsent *unsent);
 void session_put_commands(struct session *s, const struct block_facts *facts);

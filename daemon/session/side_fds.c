@@ -5,8 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "log.h"
 #include "keep/keeper.h"
+#include "log.h"
 #include "session_private.h"
 
 static void on_unmask(void *arg, int events)

@@ -55,7 +55,7 @@ struct keep {
     bool ends;
     bool kills;
     unsigned drained; /* how often there was nothing to be read */
-    bool early; /* not only when it is ready */
+    bool early;       /* not only when it is ready */
     int signum;
     unsigned times;
     unsigned max_us;

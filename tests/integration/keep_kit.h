@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A service manager for tests, which holds file descriptors for a vfio-userd: it starts one with its
- * sockets and what was stored, takes what it stores, and starts it again when it has ended. A thread
- * of its own, so that the test can be the client meanwhile.
+ * A service manager for tests, which holds file descriptors for a vfio-userd: it starts one with
+ * its sockets and what was stored, takes what it stores, and starts it again when it has ended. A
+ * thread of its own, so that the test can be the client meanwhile.
  */
 #ifndef VFIO_USERD_TEST_KEEP_KIT_H
 #define VFIO_USERD_TEST_KEEP_KIT_H

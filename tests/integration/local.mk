@@ -223,3 +223,10 @@ tests_integration_test_keep_SOURCES = tests/integration/test_keep.c $(INTEGRATIO
 tests_integration_test_keep_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_handover
+TESTS += tests/integration/test_keep_handover
+tests_integration_test_keep_handover_SOURCES = tests/integration/test_keep_handover.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_handover_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_handover_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_handover_LDADD = $(TEST_LIBS)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A daemon that is killed, at any instant, and goes on with its client: nothing lost, nothing twice. */
+/* A daemon that is killed, at any instant, and goes on with its client: nothing lost, nothing
+ * twice. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
