@@ -84,6 +84,26 @@ static void print_migration(struct json_object *migration)
     }
 }
 
+/* Without a service manager that holds anything there is no row. */
+static void print_recovery(struct json_object *recovery)
+{
+    const char *state = recovery != NULL ? ctl_string(recovery, "state") : "off";
+    const char *after = recovery != NULL ? ctl_string(recovery, "after") : "start";
+
+    if (strcmp(state, "off") == 0)
+        return;
+    format_label("recovery");
+    if (strcmp(state, "held") == 0) {
+        printf("held, and no client is served: %s\n", ctl_string(recovery, "reason"));
+        return;
+    }
+    printf("%s, %lld of %lld descriptors held%s%s\n",
+           strcmp(state, "partly") == 0 ? "not of the client" : "on",
+           ctl_int(recovery, "descriptors"), ctl_int(recovery, "max_descriptors"),
+           strcmp(after, "start") != 0 ? "; this process follows a " : "",
+           strcmp(after, "start") != 0 ? after : "");
+}
+
 static void print_log(struct json_object *status)
 {
     if (ctl_get(status, "log_level") != NULL) {
@@ -118,6 +138,7 @@ static void print(struct json_object *status)
     print_interrupts(ctl_get(status, "interrupts"));
     rows_print_dma(ctl_get(status, "dma"));
     print_migration(ctl_get(status, "migration"));
+    print_recovery(ctl_get(status, "recovery"));
     print_log(status);
 }
 

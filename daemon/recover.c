@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "control/control.h"
 #include "daemon_private.h"
 #include "keep/recovery.h"
 #include "log.h"
@@ -363,10 +364,28 @@ int recover_run(struct daemon *d)
         recovery_free(r);
         return hold(d, reason);
     }
+    d->after = r->clean ? "restart" : "crash";
     log_recovered(d, r);
     replay(d, r);
     recovery_free(r);
     return 0;
+}
+
+void recover_get(void *opaque, struct control_recovery *out)
+{
+    const struct daemon *d = opaque;
+
+    out->after = d->after == NULL ? "start" : d->after;
+    if (d->keeper == NULL)
+        return;
+    out->descriptors = fd_store_count(keeper_fds_stored(d->keeper));
+    out->max_descriptors = service_store_max(d->options.service);
+    if (d->held[0] != '\0') {
+        out->state = "held";
+        out->reason = d->held;
+    } else if (keeper_keeps(d->keeper)) {
+        out->state = keeper_forgot_client(d->keeper) ? "partly" : "on";
+    }
 }
 
 void recover_resume(struct daemon *d)

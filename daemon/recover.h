@@ -6,6 +6,7 @@
 #ifndef VFIO_USERD_RECOVER_H
 #define VFIO_USERD_RECOVER_H
 
+struct control_recovery;
 struct daemon;
 
 /*
@@ -23,5 +24,8 @@ int recover_run(struct daemon *d);
 
 /* The loop is about to run: a recovered client is served. */
 void recover_resume(struct daemon *d);
+
+/* For the control socket; opaque is the daemon. */
+void recover_get(void *opaque, struct control_recovery *out);
 
 #endif

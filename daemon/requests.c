@@ -13,6 +13,7 @@
 #include "daemon_private.h"
 #include "event.h"
 #include "moving.h"
+#include "recover.h"
 #include "reload.h"
 #include "service/service.h"
 #include "session/listener.h"
@@ -237,6 +238,7 @@ int requests_make_control(struct daemon *d)
                                        .name = d->options.name,
                                        .started_ns = monotonic_now(),
                                        .client = requests_client,
+                                       .recovery = recover_get,
                                        .reload = requests_reload,
                                        .quit = quit,
                                        .capture = capture,

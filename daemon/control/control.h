@@ -31,6 +31,15 @@ struct moving_progress;
 struct reload_outcome;
 struct stats;
 
+/* What of the device outlives this process; strings are never freed, but for reason, the host's. */
+struct control_recovery {
+    const char *state;  /* "off", "on", "partly", "held" */
+    const char *reason; /* of "held"; NULL */
+    const char *after;  /* "start", "restart", "crash" */
+    unsigned descriptors;
+    unsigned max_descriptors;
+};
+
 /* What the methods act on. */
 struct control_host {
     void *opaque;
@@ -45,6 +54,7 @@ struct control_host {
      * -errno with the reason there, and nothing has changed. *out is reload.h's.
      */
     int (*reload)(void *opaque, struct reload_outcome *out);
+    void (*recovery)(void *opaque, struct control_recovery *out); /* NULL: nothing is kept */
     void (*quit)(void *opaque); /* ends the daemon, soon */
     /*
      * Lets a capture of at most snaplen bytes a message run over the connected socket fd, which it

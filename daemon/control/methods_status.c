@@ -69,6 +69,21 @@ static struct json_object *migration(const struct control_host *host)
     return o;
 }
 
+static struct json_object *recovery(const struct control_host *host)
+{
+    struct control_recovery r = { .state = "off", .after = "start" };
+    struct json_object *o = json_object_new_object();
+
+    if (host->recovery != NULL)
+        host->recovery(host->opaque, &r);
+    method_add_string(o, "state", r.state);
+    method_add(o, "reason", r.reason != NULL ? json_object_new_string(r.reason) : NULL);
+    method_add_string(o, "after", r.after);
+    method_add_int(o, "descriptors", r.descriptors);
+    method_add_int(o, "max_descriptors", r.max_descriptors);
+    return o;
+}
+
 void method_get_status(const struct control_host *host, struct json_object *parameters,
                        struct method_outcome *out)
 {
@@ -94,6 +109,7 @@ void method_get_status(const struct control_host *host, struct json_object *para
     method_add(o, "interrupts", interrupts(host->dev));
     method_add(o, "dma", method_dma(host->dev));
     method_add(o, "migration", migration(host));
+    method_add(o, "recovery", recovery(host));
 }
 
 /*

@@ -101,6 +101,16 @@ void keeper_abandon(struct keeper *k, bool clear)
     k->left = true;
 }
 
+bool keeper_keeps(const struct keeper *k)
+{
+    return !k->left;
+}
+
+bool keeper_forgot_client(const struct keeper *k)
+{
+    return k->forgot;
+}
+
 /*
  * What is held elsewhere
  */
@@ -241,6 +251,8 @@ static uint32_t collect(struct keeper *k)
         facts->irq[i] = know(k, &k->irq[i], irq[i], "irq");
     if (facts->attached != 0 && !is_whole(k))
         forget_client(k, facts);
+    else
+        k->forgot = false;
     k->touched = false;
     return which;
 }

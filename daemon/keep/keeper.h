@@ -95,6 +95,10 @@ const struct fd_store *keeper_fds_stored(const struct keeper *k);
  */
 void keeper_abandon(struct keeper *k, bool clear);
 
+/* Whether anything is kept; and whether the client that there is would be lost. */
+bool keeper_keeps(const struct keeper *k);
+bool keeper_forgot_client(const struct keeper *k);
+
 /* Steps nest: what is begun within one is part of it. */
 void keeper_begin(struct keeper *k, enum keeper_step step);
 

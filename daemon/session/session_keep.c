@@ -20,15 +20,21 @@
  * Steps
  */
 
-/* Whether the message reads or writes BAR0 or BAR1: there registers before the others change. */
-static bool is_narrow(const struct session *s, const struct stream_message *m)
+/* Whether the message reads or writes a region of a device that runs: registers change, no facts. */
+static bool is_access(const struct session *s, const struct stream_message *m)
+{
+    return (m->hdr.command == VFIO_USER_REGION_READ ||
+            m->hdr.command == VFIO_USER_REGION_WRITE) &&
+           (m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND && s->kept &&
+           m->hdr.size >= VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access) &&
+           device_running(s->dev);
+}
+
+/* And whether these are the registers of BAR0, or the bytes of BAR1. */
+static bool is_narrow(const struct stream_message *m)
 {
     struct vfio_user_region_access access;
 
-    if ((m->hdr.command != VFIO_USER_REGION_READ && m->hdr.command != VFIO_USER_REGION_WRITE) ||
-        (m->hdr.flags & VFIO_USER_TYPE_MASK) != VFIO_USER_TYPE_COMMAND || !s->attached ||
-        m->hdr.size < VFIO_USER_HEADER_SIZE + sizeof(access) || !device_running(s->dev))
-        return false;
     memcpy(&access, m->payload, sizeof(access));
     return access.region <= VFIO_PCI_BAR1_REGION_INDEX;
 }
@@ -39,8 +45,11 @@ void session_begin_message(struct session *s, const struct stream_message *m)
 
     if (keeper == NULL)
         return;
-    if (is_narrow(s, m)) {
-        keeper_begin_narrow(keeper, KEEPER_MESSAGE);
+    if (is_access(s, m)) {
+        if (is_narrow(m))
+            keeper_begin_narrow(keeper, KEEPER_MESSAGE);
+        else
+            keeper_begin(keeper, KEEPER_MESSAGE);
         return;
     }
     keeper_begin(keeper, s->kept ? KEEPER_MESSAGE : KEEPER_OTHER);

@@ -2,6 +2,7 @@
 /* A daemon that is killed, at any instant, and goes on with its client: nothing lost, nothing
  * twice. */
 #define _GNU_SOURCE
+#include <json-c/json.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,6 +131,38 @@ START_TEST(restarted_under_load)
 }
 END_TEST
 
+static void check_recovery(const struct keep *k, const char *state, const char *after)
+{
+    struct server s = { 0 };
+    struct json_object *status;
+    struct json_object *recovery;
+    struct json_object *value;
+
+    snprintf(s.control, sizeof(s.control), "%s", keep_control(k));
+    status = server_status(&s);
+    ck_assert(json_object_object_get_ex(status, "recovery", &recovery));
+    ck_assert(json_object_object_get_ex(recovery, "state", &value));
+    ck_assert_str_eq(json_object_get_string(value), state);
+    ck_assert(json_object_object_get_ex(recovery, "after", &value));
+    ck_assert_str_eq(json_object_get_string(value), after);
+    ck_assert(json_object_object_get_ex(recovery, "max_descriptors", &value));
+    ck_assert_int_eq(json_object_get_int(value), KEEP_STORE_MAX);
+    json_object_put(status);
+}
+
+START_TEST(operators_are_told)
+{
+    struct keep *k = keep_start(NULL, NULL, KEEP_STORE_MAX);
+
+    check_recovery(k, "on", "start");
+    ck_assert(keep_restart(k, SIGKILL));
+    check_recovery(k, "on", "crash");
+    ck_assert(keep_restart(k, SIGTERM));
+    check_recovery(k, "on", "restart");
+    keep_stop(k);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keep");
@@ -137,6 +170,7 @@ int main(void)
 
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, killed_at_any_instant);
+    tcase_add_test(tc, operators_are_told);
     tcase_add_test(tc, killed_while_it_recovers);
     tcase_add_test(tc, restarted_under_load);
     suite_add_tcase(suite, tc);
