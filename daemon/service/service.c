@@ -181,7 +181,7 @@ unsigned service_store_max(const struct service *s)
     return s->store_max;
 }
 
-static int tell_store(struct service *s, int fd, const char *format, const char *name)
+static int tell_store(struct service *s, int fd, const char *command, const char *name)
 {
     char text[64 + SERVICE_NAME_BYTES];
     int len;
@@ -190,19 +190,19 @@ static int tell_store(struct service *s, int fd, const char *format, const char 
         return -ENOTSUP;
     if (!is_stored_name(name))
         return -EINVAL;
-    len = snprintf(text, sizeof(text), format, name);
+    len = snprintf(text, sizeof(text), "%s\nFDNAME=%s", command, name);
     return datagram_send_fd(s->socket, s->manager, text, (size_t)len, fd, SERVICE_STORE_LIMIT_MS);
 }
 
 /* It is not to watch them: a socket whose peer is gone is ours to find out. */
 int service_store(struct service *s, int fd, const char *name)
 {
-    return fd >= 0 ? tell_store(s, fd, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name) : -EBADF;
+    return fd >= 0 ? tell_store(s, fd, "FDSTORE=1\nFDPOLL=0", name) : -EBADF;
 }
 
 int service_unstore(struct service *s, const char *name)
 {
-    return tell_store(s, -1, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    return tell_store(s, -1, "FDSTOREREMOVE=1", name);
 }
 
 /*
