@@ -7,6 +7,7 @@
 daemon_now= # process id, as this machine has it
 procs_file= # of the instance's cgroup
 load_said=  # what the load said last
+load_median_us=
 
 # For pauses in this very process: nobody ever writes there.
 exec {never}<> <(:)
@@ -67,13 +68,12 @@ watch_instance() {
     find_daemon
 }
 
-# kill_daemons COUNT SIGNAL MAX_MS: at random instants, so long after the start at most; some come
-# before it is ready.
+# kill_daemons COUNT SIGNAL MIN_MS MAX_MS: at random instants, so long after the program has begun.
 kill_daemons() {
-    local count=$1 signal=$2 max=$3 i
+    local count=$1 signal=$2 min=$3 max=$4 i
 
     for ((i = 0; i < count; i++)); do
-        pause $((RANDOM % max))
+        pause $((min + RANDOM % (max - min)))
         kill -"$signal" "$daemon_now" || fail "process $daemon_now is gone by itself"
         find_daemon
     done
@@ -120,6 +120,7 @@ judge_load() {
     wait "$load_pid" || fail "the load ends with status $?: $load_said"
     exec {from_load}<&-
     note "$1: $load_said"
+    load_median_us=$(sed -n 's/.* median \([0-9]*\) us,.*/\1/p' <<<"$load_said")
     read -r lost repeated errors < <(sed -n \
         's/.* \([0-9]*\) lost, \([0-9]*\) repeated, \([0-9]*\) errors;.*/\1 \2 \3/p' \
         <<<"$load_said")

@@ -71,12 +71,17 @@ static int64_t begin(struct load *l)
     return load_now(CLOCK_MONOTONIC);
 }
 
-static int end(struct load *l, int64_t began, const char *what, int err)
+static void time_gap(struct load *l, int64_t began)
 {
     int64_t took = load_now(CLOCK_MONOTONIC) - began;
 
     if (took >= LOAD_GAP_NS && l->n_gaps < LOAD_GAPS_MAX)
         l->gaps[l->n_gaps++] = took;
+}
+
+static int end(struct load *l, int64_t began, const char *what, int err)
+{
+    time_gap(l, began);
     if (err == 0)
         return 0;
     l->totals.errors++;
@@ -302,10 +307,11 @@ static void take_interrupts(struct load *l)
         l->came += n;
 }
 
-/* One more. */
-static void await_interrupt(struct load *l)
+/* One more, which is to come after so many nanoseconds. */
+static void await_interrupt(struct load *l, uint64_t delay)
 {
-    int64_t until = load_now(CLOCK_MONOTONIC) + IRQ_PATIENCE * NS_PER_MS;
+    int64_t due = load_now(CLOCK_MONOTONIC) + (int64_t)delay;
+    int64_t until = due + IRQ_PATIENCE * NS_PER_MS;
     int err = 0;
 
     l->awaited++;
@@ -314,6 +320,7 @@ static void await_interrupt(struct load *l)
         err = client_serve(l->client, l->irq, IRQ_PATIENCE);
         take_interrupts(l);
     }
+    time_gap(l, due);
     if (err != 0 && err != -ETIMEDOUT)
         end(l, load_now(CLOCK_MONOTONIC), "waiting for an interrupt", err);
     count(l, "interrupts that came", l->awaited, l->came);
@@ -334,19 +341,20 @@ static void passed_deadline(struct load *l)
 {
     put64(l, REG_TIMER_NSEC, PAST);
     l->raised++;
-    await_interrupt(l);
+    await_interrupt(l, 0);
     count_raised(l);
 }
 
 /* It may pass when no process is there. */
 static void coming_deadline(struct load *l)
 {
-    uint64_t deadline = (uint64_t)load_now(CLOCK_REALTIME) + load_random(l, DELAY_NS);
+    uint64_t delay = load_random(l, DELAY_NS);
+    uint64_t deadline = (uint64_t)load_now(CLOCK_REALTIME) + delay;
     uint64_t fired;
 
     put64(l, REG_TIMER_NSEC, deadline);
     l->raised++;
-    await_interrupt(l);
+    await_interrupt(l, delay);
     count_raised(l);
     if (get64(l, REG_FIRED_NSEC, &fired) == 0 && fired < deadline)
         count(l, "a deadline that fired in its time", 1, 0);
@@ -365,7 +373,7 @@ static void masked_interrupt(struct load *l)
     count(l, "interrupts while masked", l->awaited, l->came);
     l->awaited = l->came;
     irqs(l, NO_DATA | VFIO_IRQ_SET_ACTION_UNMASK, NULL);
-    await_interrupt(l);
+    await_interrupt(l, 0);
     count_raised(l);
 }
 

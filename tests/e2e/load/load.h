@@ -45,7 +45,7 @@ struct load {
     uint64_t awaited;             /* interrupts, since the eventfd was set */
     uint64_t came;                /* of them */
     struct load_totals totals;
-    int64_t gaps[LOAD_GAPS_MAX]; /* calls that took LOAD_GAP_NS or more */
+    int64_t gaps[LOAD_GAPS_MAX]; /* what took LOAD_GAP_NS or more */
     unsigned n_gaps;
     unsigned complaints;
 };

@@ -6,7 +6,8 @@
  *   OPERATIONS operations, N lost, N repeated, N errors; N gaps, median US us, p99 US us, worst US
  * us
  *
- * A gap is a call that took 20 ms and more. What goes wrong is said on standard error. With
+ * A gap is a call that took 20 ms and more, or an interrupt that was so late. What goes wrong is
+ * said on standard error. With
  * --faults it ends by itself, after N deaths of a daemon that is vfio-userd-fault, each in a
  * command of its load; with --poison after N commands that kill twice, which must be answered with
  * EIO.
