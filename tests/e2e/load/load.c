@@ -381,7 +381,8 @@ static void masked_interrupt(struct load *l)
  * DMA
  */
 
-static void transfer(struct load *l, uint64_t iova, uint32_t at, uint32_t len, uint32_t direction)
+/* Returns whether it was done. */
+static bool transfer(struct load *l, uint64_t iova, uint32_t at, uint32_t len, uint32_t direction)
 {
     int64_t until = load_now(CLOCK_MONOTONIC) + LOAD_PATIENCE * NS_PER_MS;
     const uint64_t offset = at;
@@ -393,12 +394,13 @@ static void transfer(struct load *l, uint64_t iova, uint32_t at, uint32_t len, u
     put32(l, REG_DMA_CONTROL, direction);
     while (!l->over && control == 1 && load_now(CLOCK_MONOTONIC) < until) {
         if (get32(l, REG_DMA_CONTROL, &control) != 0)
-            return;
+            return false;
     }
     if (control != 0) {
-        l->totals.errors++;
-        load_complain(l, "a transfer ends with 0x%x", control);
+        l->totals.lost++;
+        load_complain(l, "a transfer at 0x%llx ends with 0x%x", (unsigned long long)iova, control);
     }
+    return control == 0;
 }
 
 static void both_ways(struct load *l, uint8_t *guest, uint64_t iova, uint32_t size)
@@ -408,11 +410,13 @@ static void both_ways(struct load *l, uint8_t *guest, uint64_t iova, uint32_t si
     uint32_t there = (uint32_t)load_random(l, size - len);
 
     memset(guest + there, 0, len);
-    transfer(l, iova + there, at, len, DMA_BAR1_TO_GUEST);
+    if (!transfer(l, iova + there, at, len, DMA_BAR1_TO_GUEST))
+        return;
     same(l, "guest memory after a transfer", l->memory + at, guest + there, len);
     fill(l, guest + there, len);
+    if (!transfer(l, iova + there, at, len, DMA_GUEST_TO_BAR1))
+        return;
     memcpy(l->memory + at, guest + there, len);
-    transfer(l, iova + there, at, len, DMA_GUEST_TO_BAR1);
     same_memory(l, "BAR1 after a transfer", at, len);
 }
 
