@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define NAME_BYTES    64
+#define NAME_BYTES    KEEP_NAME_BYTES
 #define FIRST_FD      3
 #define READY_MS      10000
 #define LOG_BYTES     (256u << 10)
@@ -441,6 +441,28 @@ void keep_put(struct keep *k, const char *name, int fd)
 {
     pthread_mutex_lock(&k->lock);
     hold(k, name, high(fd));
+    pthread_mutex_unlock(&k->lock);
+}
+
+int keep_nth(struct keep *k, unsigned i, char name[KEEP_NAME_BYTES])
+{
+    int fd = -1;
+
+    pthread_mutex_lock(&k->lock);
+    if (i < k->n_held) {
+        snprintf(name, KEEP_NAME_BYTES, "%s", k->held[i].name);
+        fd = fcntl(k->held[i].fd, F_DUPFD_CLOEXEC, 0);
+    }
+    pthread_mutex_unlock(&k->lock);
+    return fd;
+}
+
+void keep_forget(struct keep *k)
+{
+    drain(k);
+    pthread_mutex_lock(&k->lock);
+    while (k->n_held > 0)
+        close(k->held[--k->n_held].fd);
     pthread_mutex_unlock(&k->lock);
 }
 

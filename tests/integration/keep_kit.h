@@ -13,7 +13,8 @@
 
 #include "client.h"
 
-#define KEEP_STORE_MAX 512
+#define KEEP_STORE_MAX  512
+#define KEEP_NAME_BYTES 64
 
 struct keep;
 
@@ -51,6 +52,12 @@ int keep_get(struct keep *k, const char *role);
 
 /* Holds fd, which is taken, under this name, for the next one. */
 void keep_put(struct keep *k, const char *name, int fd);
+
+/* The i-th that is held (a duplicate) with its name, or -1. */
+int keep_nth(struct keep *k, unsigned i, char name[KEEP_NAME_BYTES]);
+
+/* Nothing is held any more. */
+void keep_forget(struct keep *k);
 
 /* What the log has, of all processes; and the last STATUS=. */
 bool keep_log_has(struct keep *k, const char *text);

@@ -230,3 +230,12 @@ tests_integration_test_keep_handover_SOURCES = tests/integration/test_keep_hando
 tests_integration_test_keep_handover_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_handover_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_handover_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_blocks
+TESTS += tests/integration/test_keep_blocks
+tests_integration_test_keep_blocks_SOURCES = tests/integration/test_keep_blocks.c \
+	tests/integration/block_file.c tests/integration/block_file.h $(INTEGRATION_KEEP)
+tests_integration_test_keep_blocks_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_blocks_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_blocks_LDADD = $(TEST_LIBS)
+EXTRA_DIST += tests/integration/blocks/1.3-client.txt tests/integration/blocks/1.3-idle.txt
