@@ -14,6 +14,7 @@
 
 #include "client.h"
 #include "handover.h"
+#include "keep.h"
 #include "measure.h"
 #include "message.h"
 #include "migration.h"
@@ -341,6 +342,11 @@ static int bench_rings(struct bench *b)
     return rings_bench(b->program, b->rounds);
 }
 
+static int bench_keep(struct bench *b)
+{
+    return keep_bench(b->program, b->rounds);
+}
+
 /* A state is large: a few rounds take as long as all of the others do. */
 static int bench_migration(struct bench *b)
 {
@@ -447,6 +453,7 @@ static const struct {
     { "a capture", bench_capture },
     { "migration", bench_migration },
     { "handovers", bench_handover },
+    { "what is kept", bench_keep },
     { "idleness", bench_idle },
 };
 

@@ -8,6 +8,8 @@ tests_bench_bench_SOURCES = \
 	tests/bench/copier.c tests/bench/copier.h \
 	tests/bench/floor.c tests/bench/floor.h \
 	tests/bench/handover.c tests/bench/handover.h \
+	tests/bench/keep.c tests/bench/keep.h \
+	tests/bench/manager.c tests/bench/manager.h \
 	tests/bench/measure.c tests/bench/measure.h \
 	tests/bench/migration.c tests/bench/migration.h \
 	tests/bench/reader.c tests/bench/reader.h \

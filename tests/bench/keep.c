@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#define _GNU_SOURCE
+#include "keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "manager.h"
+#include "measure.h"
+#include "message.h"
+#include "table.h"
+
+#define STORE      256u
+#define SMALL      8u
+#define PAGE_SIZE  4096u
+#define OFFSET     4096u /* BAR1's second page: only reached by message */
+#define ACCESS_LEN (VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access))
+#define COST_AIM   1.03
+#define KILLS      200u
+#define GAP_AIM_US 250000
+#define MAPS       65535u
+#define MAP_SIZE   4096ull
+
+/* A daemon and its client, whose socket blocks. */
+struct side {
+    struct manager *manager;
+    struct client *client;
+    int fd;
+};
+
+static int side_start(const char *program, unsigned store, struct side *s)
+{
+    int err = manager_start(program, store, &s->manager);
+    int flags;
+
+    if (err == 0)
+        err = target_connect(manager_target(s->manager), &s->client);
+    if (err != 0)
+        return err;
+    s->fd = stream_fd(client_stream(s->client));
+    flags = fcntl(s->fd, F_GETFL);
+    return flags < 0 || fcntl(s->fd, F_SETFL, flags & ~O_NONBLOCK) != 0 ? -errno : 0;
+}
+
+static int side_stop(struct side *s, int err)
+{
+    int stopped = s->manager != NULL ? manager_stop(s->manager) : 0;
+
+    client_free(s->client);
+    return err != 0 ? err : stopped;
+}
+
+/*
+ * Messages
+ */
+
+struct access {
+    const char *name;
+    uint16_t command;
+    uint32_t count;
+};
+
+/* An access of BAR1 and its reply. */
+struct trip {
+    uint8_t request[ACCESS_LEN + SMALL];
+    uint8_t reply[ACCESS_LEN + PAGE_SIZE];
+    uint8_t received[ACCESS_LEN + PAGE_SIZE];
+    struct exchange x;
+};
+
+static void encode(const struct access *a, struct trip *t)
+{
+    const struct vfio_user_region_access access = { .offset = OFFSET,
+                                                    .region = VFIO_PCI_BAR1_REGION_INDEX,
+                                                    .count = a->count };
+    bool reads = a->command == VFIO_USER_REGION_READ;
+    size_t request_len = ACCESS_LEN + (reads ? 0 : a->count);
+    size_t reply_len = ACCESS_LEN + (reads ? a->count : 0);
+
+    *t = (struct trip) { 0 };
+    message_encode_header(t->request, 7, a->command, (uint32_t)request_len, VFIO_USER_TYPE_COMMAND,
+                          0);
+    memcpy(t->request + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
+    message_encode_header(t->reply, 7, a->command, (uint32_t)reply_len, VFIO_USER_TYPE_REPLY, 0);
+    memcpy(t->reply + VFIO_USER_HEADER_SIZE, &access, sizeof(access));
+    t->x = (struct exchange) { t->request, request_len, t->reply, reply_len, t->received };
+}
+
+static int bench_messages(const struct side *kept, const struct side *plain, unsigned rounds)
+{
+    static const struct access accesses[] = {
+        { "k  read 8 bytes, kept; floor: by a daemon without a store", VFIO_USER_REGION_READ,
+          SMALL },
+        { "   write 8 bytes", VFIO_USER_REGION_WRITE, SMALL },
+        { "   read 4 KiB", VFIO_USER_REGION_READ, PAGE_SIZE },
+    };
+    static struct trip trip;
+    struct comparison c;
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < sizeof(accesses) / sizeof(accesses[0]); i++) {
+        encode(&accesses[i], &trip);
+        err = measure_round_trips_of_two(kept->fd, plain->fd, &trip.x, rounds, &c);
+        if (err == 0)
+            table_print(&(struct result) { accesses[i].name, UNIT_US, c.ours, c.floor, c.ratio,
+                                           AIM_AT_MOST, COST_AIM });
+    }
+    return err;
+}
+
+static int bench_cost(const char *program, unsigned rounds)
+{
+    struct side kept = { 0 };
+    struct side plain = { 0 };
+    int err = side_start(program, STORE, &kept);
+
+    if (err == 0)
+        err = side_start(program, 0, &plain);
+    if (err == 0)
+        err = bench_messages(&kept, &plain, rounds);
+    err = side_stop(&plain, err);
+    return side_stop(&kept, err);
+}
+
+/*
+ * The gap
+ */
+
+/* A request is sent while there is nobody; its reply is that of the next daemon. */
+static int one_gap(const struct side *s, const struct exchange *x, int64_t *ns)
+{
+    int64_t at = 0;
+    int err = manager_kill(s->manager, &at);
+
+    if (err == 0)
+        err = traffic_exchange(s->fd, x);
+    *ns = stats_now() - at;
+    return err;
+}
+
+static int gaps(const struct side *s, const char *name)
+{
+    static const struct access read = { "", VFIO_USER_REGION_READ, SMALL };
+    static struct samples samples;
+    static struct trip trip;
+    int err = 0;
+
+    encode(&read, &trip);
+    samples.n = 0;
+    for (unsigned i = 0; err == 0 && i < KILLS; i++) {
+        int64_t ns = 0;
+
+        err = one_gap(s, &trip.x, &ns);
+        samples_add(&samples, ns);
+    }
+    if (err != 0)
+        return err;
+    table_print(&(struct result) { name, UNIT_US, samples_percentile(&samples, 0.5), NAN, NAN,
+                                   AIM_NONE, 0 });
+    table_print(&(struct result) { "   the same, 99 %", UNIT_US, samples_percentile(&samples, 0.99),
+                                   NAN, NAN, AIM_AT_MOST, GAP_AIM_US });
+    return 0;
+}
+
+/* As many maps as a client may have, of one file. */
+static int map_much(const struct side *s, int file)
+{
+    int err = ftruncate(file, (off_t)(MAPS * MAP_SIZE)) == 0 ? 0 : -errno;
+
+    for (unsigned i = 0; err == 0 && i < MAPS; i++)
+        err = client_dma_map(s->client, i * MAP_SIZE, MAP_SIZE,
+                             VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE, file, i * MAP_SIZE);
+    return err;
+}
+
+static int bench_gap(const char *program)
+{
+    struct side kept = { 0 };
+    int file = memfd_create("bench", MFD_CLOEXEC);
+    int err = file >= 0 ? side_start(program, STORE, &kept) : -errno;
+
+    if (err == 0)
+        err = gaps(&kept, "k  kill -9 to the next reply, restarted at once, median");
+    if (err == 0)
+        err = map_much(&kept, file);
+    if (err == 0)
+        err = gaps(&kept, "   the same with 65535 maps, median");
+    if (file >= 0)
+        close(file);
+    return side_stop(&kept, err);
+}
+
+int keep_bench(const char *program, unsigned rounds)
+{
+    int err = bench_cost(program, rounds);
+
+    return err == 0 ? bench_gap(program) : err;
+}

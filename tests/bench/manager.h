@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon under a service manager, which is this process: it passes the sockets and what was
+ * stored, takes what is to be stored in a thread of its own, and starts the daemon again at once
+ * when it has been killed. Functions return 0 or -errno.
+ */
+#ifndef VFIO_USERD_BENCH_MANAGER_H
+#define VFIO_USERD_BENCH_MANAGER_H
+
+#include "target.h"
+
+struct manager;
+
+/* store: how many file descriptors are kept at most; 0: the daemon is told of no store. */
+int manager_start(const char *program, unsigned store, struct manager **out);
+
+/* What target_connect takes: the pid is that of the daemon that runs now. */
+const struct target *manager_target(const struct manager *m);
+
+/* SIGKILL, and the next one. *at: when the signal was sent. */
+int manager_kill(struct manager *m, int64_t *at);
+
+/* Ends the daemon for good. */
+int manager_stop(struct manager *m);
+
+#endif
