@@ -331,12 +331,17 @@ static void log_ready(const struct daemon *d)
               path);
 }
 
-/* Another process may follow: what the client has asked is answered, and it stays connected. */
+/*
+ * Another process may follow: what the client has asked is answered, and it stays connected, unless
+ * it could not be kept.
+ */
 static void leave(struct daemon *d)
 {
     struct session *s = daemon_client(d);
 
-    if (s != NULL)
+    if (keeper_forgot_client(d->keeper))
+        listener_finish(d->listener, FINISH_MS);
+    else if (s != NULL)
         session_pause(s);
     uv_prepare_stop(&d->settle);
     keeper_leave(d->keeper);
@@ -360,7 +365,7 @@ void daemon_run(struct daemon *d)
              moving_went_to(d->moving) != NULL ? "" : "stopping: ", d->end_reason);
     service_stopping(d->options.service, status);
     control_finish(d->control);
-    if (d->keeper != NULL && d->held[0] == '\0')
+    if (d->keeper != NULL && keeper_keeps(d->keeper))
         leave(d);
     listener_finish(d->listener, FINISH_MS);
     capture_finish(d->capture, FINISH_MS, d->end_reason);

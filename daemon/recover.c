@@ -397,7 +397,8 @@ void recover_resume(struct daemon *d)
         device_start(d->dev);
     keeper_touch(d->keeper);
     keeper_end(d->keeper);
-    if (d->recovered != NULL)
+    /* Unless the step that was executed again was its end. */
+    if (d->recovered != NULL && d->recovered == daemon_client(d))
         session_thaw(d->recovered);
     d->recovered = NULL;
 }
