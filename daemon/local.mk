@@ -42,6 +42,7 @@ libdaemon_a_SOURCES = \
 	daemon/heartbeat.c daemon/heartbeat.h \
 	daemon/instance.c daemon/instance.h \
 	daemon/keep/block.c daemon/keep/block.h \
+	daemon/keep/fault.c daemon/keep/fault.h \
 	daemon/keep/fd_store.c daemon/keep/fd_store.h \
 	daemon/keep/keeper.c daemon/keep/keeper.h \
 	daemon/keep/recovery.c daemon/keep/recovery.h \

@@ -88,9 +88,10 @@ struct block_facts {
 
 struct block_mark {
     struct stream_mark streams[BLOCK_STREAMS];
-    uint32_t facts; /* which of the two holds */
-    uint32_t
-        tries; /* how often the client's next message was begun, by processes that died of it */
+    uint32_t facts;  /* which of the two holds */
+    uint32_t faults; /* of the client's next message: processes that had a fault in it */
+    uint32_t deaths; /* and that died in it, of whatever */
+    uint32_t reserved;
 };
 
 struct block_steps {
@@ -99,7 +100,7 @@ struct block_steps {
     uint32_t kind;      /* enum keeper_step */
     uint32_t undo_len;  /* bytes of the registers that are in undo */
     uint32_t begun;     /* it is being executed; 0: it is another process's, and still to be */
-    uint32_t reserved;
+    uint32_t fault;     /* 1: the process had one, and died of it */
     struct evidence evidence;   /* what the step has sent and taken */
     struct block_mark marks[2]; /* that of the last step ended: committed modulo 2 */
 };

@@ -8,7 +8,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "log.h"
+
+/*
+ * A message is not executed again after as many faults, or deaths. A fault is the message's own; to
+ * be killed may be anybody's doing, but for the kernel's when memory runs out.
+ */
+#define FAULTS_MAX 2
+#define DEATHS_MAX 10
 
 /* A file descriptor of the facts, as it was when it was collected last. */
 struct known {
@@ -71,6 +79,7 @@ int keeper_new(const struct keeper_host *host, struct fd_store *store, uint32_t 
     k->b = block_of(&k->memory);
     k->b->header.generation = generation;
     forget_known(k);
+    fault_note_at(&k->b->steps.fault);
     *out = k;
     return 0;
 }
@@ -79,6 +88,7 @@ void keeper_free(struct keeper *k)
 {
     if (k == NULL)
         return;
+    fault_note_at(NULL);
     fd_store_free(k->store);
     memory_free(&k->memory);
     free(k);
@@ -269,6 +279,7 @@ static void open_step(struct keeper *k, enum keeper_step step, size_t undo_len, 
     steps->kind = step;
     steps->undo_len = (uint32_t)undo_len;
     steps->begun = begun;
+    steps->fault = 0;
     __atomic_store_n(&steps->open, steps->committed + 1, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); /* what the step does comes behind it */
 }
@@ -304,7 +315,8 @@ static void write_mark(struct keeper *k)
     struct block_mark *mark = &steps->marks[(steps->committed + 1) & 1];
 
     mark->facts = k->touched ? collect(k) : before->facts;
-    mark->tries = steps->kind == KEEPER_MESSAGE ? 0 : before->tries;
+    mark->faults = steps->kind == KEEPER_MESSAGE ? 0 : before->faults;
+    mark->deaths = steps->kind == KEEPER_MESSAGE ? 0 : before->deaths;
     for (unsigned i = 0; i < BLOCK_STREAMS; i++) {
         if (k->streams[i] != NULL)
             stream_get_mark(k->streams[i], &mark->streams[i]);
@@ -359,14 +371,14 @@ void keeper_settle(struct keeper *k)
     keeper_end(k);
 }
 
-uint32_t keeper_tries(const struct keeper *k)
+uint32_t keeper_deadly(const struct keeper *k)
 {
-    const struct block_steps *steps;
+    const struct block_mark *mark;
 
     if (k == NULL || k->left)
         return 0;
-    steps = &k->b->steps;
-    return steps->marks[steps->committed & 1].tries;
+    mark = &k->b->steps.marks[k->b->steps.committed & 1];
+    return mark->faults >= FAULTS_MAX || mark->deaths >= DEATHS_MAX ? mark->deaths : 0;
 }
 
 int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
@@ -377,7 +389,8 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
     keeper_settle(k);
     if (replay->step != KEEPER_NONE) {
         steps->evidence = replay->evidence;
-        steps->marks[steps->committed & 1].tries = replay->tries;
+        steps->marks[steps->committed & 1].faults = replay->faults;
+        steps->marks[steps->committed & 1].deaths = replay->deaths;
         open_step(k, replay->step, sizeof(struct device_state), false);
         k->replays = true;
     }

@@ -75,7 +75,8 @@ struct block *keeper_block(struct keeper *k);
 struct keeper_replay {
     enum keeper_step step;    /* KEEPER_NONE: there is none */
     struct evidence evidence; /* what it had sent and taken */
-    uint32_t tries;           /* how often it was begun, if it is the client's next message */
+    uint32_t faults;          /* if it is the client's next message: see struct block_mark */
+    uint32_t deaths;
 };
 
 /*
@@ -115,8 +116,11 @@ void keeper_touch(struct keeper *k);
 /* Ends a step that consists of what has been touched outside of one. */
 void keeper_settle(struct keeper *k);
 
-/* How often the message that comes next has killed whoever executed it. */
-uint32_t keeper_tries(const struct keeper *k);
+/*
+ * How often the message that is next has ended whoever executed it, when that is too often to try
+ * it once more: two faults, or ten deaths of whatever kind. Else 0.
+ */
+uint32_t keeper_deadly(const struct keeper *k);
 
 /*
  * Has a stream's bytes in the block from now on; NULL: no more. i: 0 the client's, 1 its twin's.

@@ -157,14 +157,17 @@ static int read_steps(struct reader *rd)
     r->log_ranges = rd->b->log_ranges;
     r->clean = rd->b->header.clean != 0;
     r->state = rd->b->state;
-    r->replay.tries = mark->tries;
+    r->replay.faults = mark->faults;
+    r->replay.deaths = mark->deaths;
     if (steps->open == steps->committed)
         return 0;
     memcpy(&r->state, &rd->b->undo, steps->undo_len);
     r->replay.step = (enum keeper_step)steps->kind;
     r->replay.evidence = steps->evidence;
-    if (r->replay.step == KEEPER_MESSAGE && steps->begun != 0)
-        r->replay.tries++;
+    if (r->replay.step == KEEPER_MESSAGE && steps->begun != 0) {
+        r->replay.faults += steps->fault != 0;
+        r->replay.deaths++;
+    }
     return 0;
 }
 

@@ -385,7 +385,7 @@ static int execute(struct session *s, struct stream_message *m, struct reply *re
     struct message_request request;
     int err;
 
-    if (keeper_tries(s->host.keeper) >= SESSION_TRIES_MAX)
+    if (keeper_deadly(s->host.keeper) > 0)
         return -EIO; /* that has been said */
     err = message_decode_request(&m->hdr, m->payload, s->limits.max_data_xfer_size, &request);
 

@@ -20,11 +20,11 @@
  * Steps
  */
 
-/* Whether the message reads or writes a region of a device that runs: registers change, no facts. */
+/* Whether the message reads or writes a region of a device that runs: registers change, no facts.
+ */
 static bool is_access(const struct session *s, const struct stream_message *m)
 {
-    return (m->hdr.command == VFIO_USER_REGION_READ ||
-            m->hdr.command == VFIO_USER_REGION_WRITE) &&
+    return (m->hdr.command == VFIO_USER_REGION_READ || m->hdr.command == VFIO_USER_REGION_WRITE) &&
            (m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND && s->kept &&
            m->hdr.size >= VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access) &&
            device_running(s->dev);
@@ -161,7 +161,7 @@ static void say_deadly(const struct session *s, const struct stream_message *m)
             "pid %d: %s, id %u, has ended this daemon %u times: it is not executed, and answered "
             "with EIO. Its first %zu of %u bytes:%s",
             (int)s->info.pid, message_command_name(m->hdr.command), m->hdr.id,
-            keeper_tries(s->host.keeper), len, m->hdr.size, hex);
+            keeper_deadly(s->host.keeper), len, m->hdr.size, hex);
 }
 
 bool session_replay(struct session *s, bool twin)
@@ -174,7 +174,7 @@ bool session_replay(struct session *s, bool twin)
     s->in_turn = true;
     if (twin) {
         twin_handle_message(s, &m);
-    } else if (keeper_tries(s->host.keeper) < SESSION_TRIES_MAX) {
+    } else if (keeper_deadly(s->host.keeper) == 0) {
         session_handle_message(s, &m);
     } else {
         say_deadly(s, &m);

@@ -15,9 +15,6 @@
 #include "tap.h"
 #include "watch.h"
 
-/* A message that this many processes have died of is not executed any more. */
-#define SESSION_TRIES_MAX 2
-
 /* An eventfd that the client signals. */
 struct side_fd {
     struct watch *watch;
