@@ -157,6 +157,8 @@ static void lose(struct handover *h, const char *reason)
                                 .error = "MigrationFailed",
                                 .reason = reason };
 
+    if (h->phase < PHASE_COMMIT)
+        h->phase = PHASE_COMMIT; /* it did not wait for that */
     finish(h, &end);
 }
 
@@ -172,6 +174,8 @@ static void give_up(struct handover *h, const char *reason)
         lose(h, h->outlives ? TAKEN "; it goes on with it when it is started again" : TAKEN);
         return;
     }
+    if (h->phase == PHASE_COMMIT)
+        h->phase = PHASE_READY; /* nothing came of it: who is told COMMIT has lost the device */
     /* Where this does not arrive, our end says as much. */
     if (h->stream != NULL &&
         handover_send(h->stream, HANDOVER_ABORT, reason, strlen(reason), NULL, 0) == 0)
@@ -203,7 +207,6 @@ static void on_deadline(uv_timer_t *timer)
         read_messages(h); /* as above */
     if (h->over)
         return;
-    end.phase = phase_names[h->phase];
     if (claim(h, TOKEN_SOURCE)) {
         snprintf(h->reason, sizeof(h->reason),
                  h->phase == PHASE_FREEZE ? "the client has not answered within %d ms"
@@ -211,6 +214,7 @@ static void on_deadline(uv_timer_t *timer)
                  h->timeout_ms);
         give_up(h, h->reason);
     } else {
+        end.phase = phase_names[PHASE_COMMIT];
         end.reason = "the destination does not answer: it has the device";
         h->host.unsure(h->host.opaque, &end);
     }

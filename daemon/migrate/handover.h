@@ -40,7 +40,7 @@ enum handover_outcome {
 struct handover_end {
     enum handover_outcome outcome;
     const char *error; /* unless MOVED: "Incompatible", "Busy" or "MigrationFailed" */
-    const char *phase; /* in which */
+    const char *phase; /* in which; "commit" and later: the device is the other's */
     const char *reason;
     const struct content_difference *difference; /* of Incompatible; ours is ours */
     uint64_t bytes;                              /* MOVED: of state */

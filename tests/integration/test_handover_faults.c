@@ -377,7 +377,7 @@ START_TEST(destination_is_killed_with_commit_unread)
     ck_assert_int_eq(kill(b.pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(b.pid, NULL, 0), b.pid);
     handover_wait(v, &o);
-    ck_assert_str_eq(o.phase, "commit");
+    ck_assert_str_eq(o.phase, "ready");
     load_wait(&l, 20);
     server_wait_log(&a, "the destination has ended before it took the device");
     load_stop(&l);

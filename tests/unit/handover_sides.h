@@ -41,12 +41,22 @@ struct peer {
 struct kept {
     char calls[64];
     int error;
-    int token; /* the fd's number */
+    ino_t token;                  /* the file that it was given */
+    struct device_state received; /* what the device was when that was to be kept */
+    uint32_t maps;
     struct device *dev;
     bool ran;               /* the device did, at the last call */
     enum token_owner owner; /* at the last call, as peer's token has it */
     struct peer *peer;
 };
+
+static inline ino_t file_number(int fd)
+{
+    struct stat st;
+
+    ck_assert_int_eq(fstat(fd, &st), 0);
+    return st.st_ino;
+}
 
 static inline void kept_note(struct kept *k, char call)
 {
@@ -73,16 +83,20 @@ static inline int kept_token(void *opaque, int fd)
     struct kept *k = opaque;
 
     kept_note(k, 'T');
-    k->token = fd;
+    k->token = file_number(fd);
     return k->error;
 }
 
 static inline int kept_received(void *opaque, int fd)
 {
     struct kept *k = opaque;
+    struct dma_info info;
 
     kept_note(k, 'R');
-    k->token = fd;
+    k->received = *device_state(k->dev);
+    dma_get_info(device_dma(k->dev), &info);
+    k->maps = info.maps;
+    k->token = file_number(fd);
     return k->error;
 }
 
@@ -185,6 +199,7 @@ struct source {
     struct peer peer;
     bool ended;
     enum handover_outcome outcome;
+    char phase[16];
     char reason[128];
     unsigned thawed;
     bool unsure;
@@ -256,6 +271,7 @@ static inline void on_end(void *opaque, const struct handover_end *end)
     ck_assert(!s->ended);
     s->ended = true;
     s->outcome = end->outcome;
+    snprintf(s->phase, sizeof(s->phase), "%s", end->phase);
     snprintf(s->reason, sizeof(s->reason), "%s", end->reason != NULL ? end->reason : "");
 }
 
@@ -475,10 +491,7 @@ static inline void send_device(struct destination *d)
 
 static inline ino_t file_of(const struct device *dev)
 {
-    struct stat st;
-
-    ck_assert_int_eq(fstat(device_bar1_fd(dev), &st), 0);
-    return st.st_ino;
+    return file_number(device_bar1_fd(dev));
 }
 
 #endif

@@ -117,6 +117,7 @@ static void expect_moved_away(const struct source *s, enum handover_outcome outc
 {
     ck_assert(s->ended);
     ck_assert_int_eq(s->outcome, outcome);
+    ck_assert_str_eq(s->phase, outcome == HANDOVER_MOVED ? "running" : "commit");
     ck_assert(!device_running(s->k.dev));
     ck_assert_uint_eq(s->thawed, 0);
     ck_assert_int_eq(token_owner(&s->peer.token), TOKEN_DESTINATION);
@@ -127,6 +128,7 @@ static void expect_taken_back(const struct source *s, const char *reason)
 {
     expect_kept(s, 1);
     ck_assert_msg(strstr(s->reason, reason) != NULL, "%s", s->reason);
+    ck_assert_str_eq(s->phase, "ready");
     ck_assert_int_eq(s->owner_at_thaw, TOKEN_SOURCE);
     ck_assert_int_eq(token_owner(&s->peer.token), TOKEN_SOURCE);
     expect_calls(&s->kept, "T()()O", true);
@@ -140,6 +142,7 @@ static void commit(struct source *s, int timeout_ms)
     accept_offer(s, fds[1], false);
     hear_all(s);
     expect_calls(&s->kept, "T()", false);
+    ck_assert(s->kept.token == file_number(token_fd(&s->peer.token)));
     ck_assert_int_eq(token_owner(&s->peer.token), TOKEN_NOBODY);
     ck_assert_int_eq(say(&s->peer, HANDOVER_READY), 0);
     ck_assert_uint_eq(hear_next(&s->loop, &s->peer), HANDOVER_COMMIT);
@@ -384,6 +387,9 @@ static void expect_under_token(const struct destination *d)
     const struct device_state theirs = kit_visible(&d->theirs);
 
     expect_calls(&d->kept, "()(R)", false);
+    ck_assert(d->kept.token == file_number(token_fd(&d->peer.token)));
+    ck_assert_uint_eq(d->kept.maps, 1);
+    ck_assert_mem_eq(&d->kept.received, device_state(d->ours.dev), sizeof(d->kept.received));
     ck_assert_mem_eq(&state, &theirs, sizeof(state));
     ck_assert(file_of(d->ours.dev) == file_of(d->theirs.dev));
     ck_assert_int_eq(token_owner(&d->peer.token), TOKEN_NOBODY);
