@@ -5,9 +5,10 @@
  * other one yields. It outlives both where somebody holds its fd for them.
  *
  *   The source claims before it goes on with the device: at any failure, and at any end of the
- *   connection before RUNNING. The destination claims before it runs: with COMMIT, and when the
- *   connection ends behind its READY. Who starts again after a death and finds a token claims too:
- *   the source always; the destination when all that it had received was kept (struct
+ *   connection before RUNNING; told to end behind COMMIT, it gives the device away. The destination
+ *   claims before it runs: with COMMIT, and when the connection ends behind its READY; giving up,
+ *   it leaves the device to the source. Who starts again after a death and finds a token claims
+ *   too: the source always; the destination when all that it had received was kept (struct
  *   token_keeper's received had returned), which it is before its READY. Else it is empty.
  *
  *   So, with S and D for a source and a destination that are started again and go on:
