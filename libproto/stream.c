@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -205,7 +207,7 @@ static size_t take_at_once(struct stream *s, size_t seen, bool fds_in_sight)
  * Reads at most len bytes, and the fds among them into control, unless that is NULL: then they are
  * closed. What was read is noted by the kernel. Returns as recvmsg does.
  */
-static ssize_t receive(struct stream *s, size_t len, void *control, struct msghdr **out)
+static ssize_t receive(struct stream *s, size_t len, void *control, struct stream_note **out)
 {
     struct iovec iov = { .iov_base = s->in + s->in_tail, .iov_len = len };
     uint64_t at = s->in_pos + (s->in_tail - s->in_head);
@@ -217,7 +219,7 @@ static ssize_t receive(struct stream *s, size_t len, void *control, struct msghd
     call->message.msg_control = control;
     call->message.msg_controllen = control != NULL ? CONTROL_SPACE : 0;
     s->counters.recv_calls++;
-    *out = &call->message;
+    *out = note;
     if (recvmmsg(s->fd, (struct mmsghdr *)call, 1, MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL) != 1)
         return -1;
     s->in_tail += call->len;
@@ -242,12 +244,14 @@ static ssize_t take(struct stream *s, size_t len)
         uint8_t space[CONTROL_SPACE];
     } control;
     unsigned before = s->n_in_fds;
-    struct msghdr *msg;
-    ssize_t n = receive(s, len, control.space, &msg);
+    struct stream_note *note;
+    ssize_t n = receive(s, len, control.space, &note);
+    struct msghdr *msg = &note->call.message;
 
     if (n > 0 && (msg->msg_controllen > 0 || (msg->msg_flags & MSG_CTRUNC) != 0)) {
         keep_fds(s, msg, owner_of_fds(s, s->in_tail));
-        stream_keep_received(s, before, "in");
+        stream_keep_received(s, before, "in", s->in_pos);
+        __atomic_store_n(&note->kept, 1, __ATOMIC_RELEASE);
     }
     return n;
 }
@@ -278,8 +282,9 @@ static ssize_t take_kept(struct stream *s, size_t len)
                            .msg_iovlen = 1,
                            .msg_control = control.space,
                            .msg_controllen = sizeof(control.space) };
+    uint64_t at = s->in_pos + (s->in_tail - s->in_head);
     unsigned before = s->n_in_fds;
-    struct msghdr *msg;
+    struct stream_note *note;
     uint64_t owner;
     ssize_t n = recvmsg(s->fd, &peek, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
@@ -291,8 +296,9 @@ static ssize_t take_kept(struct stream *s, size_t len)
                          s->in_tail + (size_t)n - (size_t)(owner - s->in_pos) - s->in_head >=
                                  VFIO_USER_HEADER_SIZE
                              ? role_of(s, owner)
-                             : "in");
-    return receive(s, (size_t)n, NULL, &msg);
+                             : "in",
+                         at);
+    return receive(s, (size_t)n, NULL, &note);
 }
 
 /* How much is to come of the message that has begun, when that is long; else 0. */
@@ -328,6 +334,20 @@ static ssize_t look_and_take(struct stream *s)
     fds_in_sight = (msg.msg_flags & MSG_CTRUNC) != 0;
     len = take_at_once(s, (size_t)n, fds_in_sight);
     return fds_in_sight && s->fd_table != NULL ? take_kept(s, len) : take(s, len);
+}
+
+/*
+ * Takes what is probably a short message, which has no fds. Fds that are to outlive us must be kept
+ * before they are received, so there no more is taken than is known to be short.
+ */
+static ssize_t take_short(struct stream *s)
+{
+    int there = SHORT_MESSAGE + 1;
+
+    if (s->fd_table != NULL &&
+        (ioctl(s->fd, SIOCINQ, &there) != 0 || there <= 0 || there > (int)SHORT_MESSAGE))
+        return look_and_take(s);
+    return take(s, (size_t)there);
 }
 
 static unsigned count_in_fds(const struct stream *s, uint64_t owner)
@@ -391,8 +411,8 @@ int stream_fill(struct stream *s)
     if (s->in_tail == s->in_size)
         return 0; /* complete messages wait to be taken */
     if (empty && s->expect_short) {
-        n = take(s, SHORT_MESSAGE + 1);
-        if (n > SHORT_MESSAGE)
+        n = take_short(s);
+        if (n == SHORT_MESSAGE + 1)
             more = look_and_take(s); /* should it fail, then again the next time */
     } else {
         n = look_and_take(s);

@@ -26,6 +26,7 @@ struct stream_note *stream_next_note(struct stream_notes *notes, uint64_t at, ui
 
     note->at = at;
     note->base = base;
+    note->kept = 0;
     note->call = (struct stream_call) { .len = 0 };
     store_behind(&notes->current, next);
     return note;
@@ -41,7 +42,7 @@ void stream_forget(struct stream *s, uint32_t serial)
         s->keeper.forget(s->keeper.opaque, serial);
 }
 
-void stream_keep_received(struct stream *s, unsigned n, const char *role)
+void stream_keep_received(struct stream *s, unsigned n, const char *role, uint64_t at)
 {
     struct stream_fd_table *table = s->fd_table;
 
@@ -50,9 +51,8 @@ void stream_keep_received(struct stream *s, unsigned n, const char *role)
 
         if (in->fd >= 0)
             in->serial = s->keeper.store(s->keeper.opaque, in->fd, role);
-        table->in[table->n_in % STREAM_KEPT_IN_FDS] = (struct stream_kept_in) {
-            .at = s->in_pos + (s->in_tail - s->in_head), .owner = in->owner, .serial = in->serial
-        };
+        table->in[table->n_in % STREAM_KEPT_IN_FDS] =
+            (struct stream_kept_in) { .at = at, .owner = in->owner, .serial = in->serial };
         __atomic_store_n(&table->n_in, table->n_in + 1, __ATOMIC_RELEASE);
     }
 }
@@ -104,12 +104,9 @@ int stream_keep(struct stream *s, const struct stream_memory *memory,
     s->fd_table = memory->fds;
     s->fd_table->n_in = s->fd_table->n_out = 0;
     s->keeper = *keeper;
-    stream_keep_received(s, 0, "in");
+    stream_keep_received(s, 0, "in", s->in_pos);
     for (unsigned i = 0; i < s->n_out_fds; i++)
         stream_keep_queued(s, &s->out_fds[i]);
-    /* These are here already, unlike those that are looked at before they are received. */
-    for (uint64_t i = 0; i < s->fd_table->n_in; i++)
-        s->fd_table->in[i].at = s->in_pos;
     return 0;
 }
 
@@ -138,6 +135,33 @@ static uint32_t size_at(const uint8_t *bytes, size_t at)
     return hdr.size;
 }
 
+/* Where the message begins that the last byte belongs to, counted from the first. */
+static size_t last_message(const uint8_t *bytes, size_t len)
+{
+    size_t at = 0;
+
+    for (;;) {
+        uint32_t size = len - at < VFIO_USER_HEADER_SIZE ? 0 : size_at(bytes, at);
+
+        if (size < VFIO_USER_HEADER_SIZE || size >= len - at)
+            return at;
+        at += size;
+    }
+}
+
+/*
+ * Fds came that nobody had looked at before, and the process died before they were kept: they are
+ * lost, and their message is to know.
+ */
+static void add_lost(const struct stream_note *note, struct stream_kept *out)
+{
+    if (note->call.len == 0 || note->call.message.msg_controllen == 0 || note->kept != 0 ||
+        out->in_len == 0 || out->n_in_fds == STREAM_REST_FDS)
+        return;
+    out->in_fds[out->n_in_fds].owner = (uint32_t)last_message(out->in, out->in_len);
+    out->in_fds[out->n_in_fds++].serial = 0;
+}
+
 static int read_in(const struct stream_memory *memory, const struct stream_mark *mark,
                    struct stream_kept *out)
 {
@@ -160,6 +184,7 @@ static int read_in(const struct stream_memory *memory, const struct stream_mark 
         out->in_fds[out->n_in_fds].owner = (uint32_t)(in->owner - mark->in_head);
         out->in_fds[out->n_in_fds++].serial = in->serial;
     }
+    add_lost(note, out);
     return 0;
 }
 

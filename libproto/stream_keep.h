@@ -37,6 +37,8 @@ struct stream_note {
     uint64_t at;   /* position in the stream of its first byte */
     uint64_t base; /* position of the first byte in the buffer */
     struct stream_call call;
+    uint32_t kept; /* the fds that came with these bytes are */
+    uint32_t reserved;
 };
 
 struct stream_notes {

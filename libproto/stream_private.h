@@ -71,8 +71,9 @@ struct stream {
 /* Begins the note of a call at a position; base: that of the buffer's first byte. */
 struct stream_note *stream_next_note(struct stream_notes *notes, uint64_t at, uint64_t base);
 
-/* Keeps the received fds from the nth on, which count if bytes behind those received come. */
-void stream_keep_received(struct stream *s, unsigned n, const char *role);
+/* Keeps the received fds from the nth on, which count when bytes behind position at are received.
+ */
+void stream_keep_received(struct stream *s, unsigned n, const char *role, uint64_t at);
 
 /* Keeps the fds of a message that is queued now; forgets them when it is sent. */
 void stream_keep_queued(struct stream *s, struct stream_out_fds *with);

@@ -239,3 +239,11 @@ tests_integration_test_keep_blocks_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_blocks_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_blocks_LDADD = $(TEST_LIBS)
 EXTRA_DIST += tests/integration/blocks/1.3-client.txt tests/integration/blocks/1.3-idle.txt
+
+check_PROGRAMS += tests/integration/test_keep_client
+TESTS += tests/integration/test_keep_client
+tests_integration_test_keep_client_SOURCES = tests/integration/test_keep_client.c \
+	tests/integration/keep_load.c tests/integration/keep_load.h $(INTEGRATION_KEEP)
+tests_integration_test_keep_client_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_client_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_client_LDADD = $(TEST_LIBS)
