@@ -100,8 +100,8 @@ struct stream_keeper {
     /* Returns the serial, or 0: it could not be kept. fd stays the caller's. */
     uint32_t (*store)(void *opaque, int fd, const char *role);
     void (*forget)(void *opaque, uint32_t serial);
-    /* What is queued lies elsewhere in its buffer: a mark is to be stored before more is. */
-    void (*moved)(void *opaque);
+    /* A mark is to be stored now. Called between two messages. */
+    void (*mark)(void *opaque);
 };
 
 /*

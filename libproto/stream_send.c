@@ -20,23 +20,6 @@ static void close_all(const int *fds, unsigned nfds)
         peer_close_fd(fds[i]);
 }
 
-/*
- * Memory that outlives us does not grow, and has room for twice what may be queued: there nothing
- * is moved onto itself, or onto what it was before. A process that dies meanwhile would leave
- * neither.
- */
-static uint8_t *reserve_kept(struct stream *s, size_t len)
-{
-    size_t have = s->out_tail - s->out_head;
-
-    if (len > s->out_size - s->out_tail && have + len <= s->out_head) {
-        memcpy(s->out, s->out + s->out_head, have);
-        s->out_head = 0;
-        s->out_tail = have;
-    }
-    return len <= s->out_size - s->out_tail ? s->out + s->out_tail : NULL;
-}
-
 uint8_t *stream_reserve(struct stream *s, size_t len)
 {
     size_t have = s->out_tail - s->out_head;
@@ -45,8 +28,8 @@ uint8_t *stream_reserve(struct stream *s, size_t len)
         s->out_head = 0;
         s->out_tail = 0;
     }
-    if (s->fd_table != NULL)
-        return reserve_kept(s, len);
+    if (s->fd_table != NULL) /* it does not grow; stream_flush moves what is queued */
+        return len <= s->out_size - s->out_tail ? s->out + s->out_tail : NULL;
     if (len > s->out_size - s->out_tail && s->out_head > 0) {
         memmove(s->out, s->out + s->out_head, have);
         s->out_head = 0;
@@ -196,7 +179,8 @@ static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
 
 /*
  * Without this, a queue that is never empty would wander through all of a buffer that does not
- * grow.
+ * grow. What is at the front is not looked at any more behind the first mark, and what was moved is
+ * found behind the second.
  */
 static void move_to_front(struct stream *s)
 {
@@ -204,10 +188,11 @@ static void move_to_front(struct stream *s)
 
     if (have > s->out_head)
         return;
+    s->keeper.mark(s->keeper.opaque);
     memcpy(s->out, s->out + s->out_head, have);
     s->out_head = 0;
     s->out_tail = have;
-    s->keeper.moved(s->keeper.opaque);
+    s->keeper.mark(s->keeper.opaque);
 }
 
 int stream_flush(struct stream *s)

@@ -154,7 +154,7 @@ static uint32_t stream_store(void *opaque, int fd, const char *role)
     return keeper_store(opaque, fd, role);
 }
 
-static void stream_moved(void *opaque)
+static void stream_mark(void *opaque)
 {
     keeper_begin(opaque, KEEPER_OTHER);
     keeper_end(opaque);
@@ -404,7 +404,7 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
 int keeper_stream(struct keeper *k, unsigned i, struct stream *s)
 {
     const struct stream_keeper keeper = {
-        .opaque = k, .store = stream_store, .forget = forget, .moved = stream_moved
+        .opaque = k, .store = stream_store, .forget = forget, .mark = stream_mark
     };
     struct stream_memory memory;
     int err = 0;
