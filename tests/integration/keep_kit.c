@@ -281,7 +281,7 @@ struct keep *keep_start(const char *program, const char *const *options, unsigne
     k->program = program != NULL ? program : "VFIO_USERD";
     k->options = options;
     k->store = store;
-    strcpy(k->dir, "/tmp/vfio-userd-keep.XXXXXX");
+    strcpy(k->dir, "/tmp/vfio-userd-kept.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(k->dir));
     snprintf(k->socket, sizeof(k->socket), "%s/device.sock", k->dir);
     snprintf(k->control, sizeof(k->control), "%s/control.sock", k->dir);
