@@ -84,17 +84,40 @@ static struct keep *find_owner(struct keep *a, struct keep *b)
     return of_a == 1 ? a : b;
 }
 
+static int64_t now_us(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000ll + now.tv_nsec / 1000;
+}
+
+/* How long a move takes when nobody dies, there and back. */
+static unsigned time_of_move(struct keep *a, struct keep *b)
+{
+    int64_t began = now_us();
+    int64_t took;
+
+    ck_assert_int_gt(waitpid(migrate(a, b), NULL, 0), 0);
+    ck_assert_ptr_eq(find_owner(a, b), b);
+    took = now_us() - began;
+    ck_assert_int_gt(waitpid(migrate(b, a), NULL, 0), 0);
+    ck_assert_ptr_eq(find_owner(a, b), a);
+    return (unsigned)took;
+}
+
 static void run(int who, unsigned times, unsigned seed)
 {
     struct keep *a = keep_start(NULL, NULL, KEEP_STORE_MAX);
     struct keep *b = keep_start(NULL, NULL, KEEP_STORE_MAX);
     struct client *c = keep_connect(a);
     struct keep *owner = a;
+    unsigned span = time_of_move(a, b);
     unsigned moved = 0;
     uint32_t rings = 0;
 
     for (unsigned i = 0; i < times; i++) {
-        const struct timespec pause = { .tv_nsec = 1000 * (long)(rand_r(&seed) % 4000) };
+        const struct timespec pause = { .tv_nsec = 1000 * (long)(rand_r(&seed) % span) };
         struct keep *other = owner == a ? b : a;
         pid_t mover = migrate(owner, other);
         struct keep *now;
