@@ -19,6 +19,9 @@
 #define PAGE_SIZE  4096u
 #define OFFSET     4096u /* BAR1's second page: only reached by message */
 #define ACCESS_LEN (VFIO_USER_HEADER_SIZE + sizeof(struct vfio_user_region_access))
+#define WRITE_LEN  (ACCESS_LEN + SMALL)
+#define POSTED     4000u
+#define BUNDLE     200u
 #define COST_AIM   1.03
 #define KILLS      200u
 #define GAP_AIM_US 250000
@@ -112,6 +115,32 @@ static int bench_messages(const struct side *kept, const struct side *plain, uns
     return err;
 }
 
+/* Many messages in each system call: what is left is what each of them costs. */
+static int bench_posted(const struct side *kept, const struct side *plain, unsigned rounds)
+{
+    static const struct access write = { "", VFIO_USER_REGION_WRITE, SMALL };
+    static uint8_t bytes[POSTED * WRITE_LEN];
+    const uint32_t no_reply = VFIO_USER_NO_REPLY;
+    struct stream_of_writes w = { bytes, sizeof(bytes), BUNDLE * WRITE_LEN, NULL, ACCESS_LEN };
+    static struct trip trip;
+    struct comparison c;
+    int err;
+
+    encode(&write, &trip);
+    for (unsigned n = 0; n < POSTED; n++) {
+        memcpy(bytes + n * WRITE_LEN, trip.request, WRITE_LEN);
+        if (n < POSTED - 1)
+            memcpy(bytes + n * WRITE_LEN + offsetof(struct vfio_user_header, flags), &no_reply,
+                   sizeof(no_reply));
+    }
+    w.reply = trip.reply;
+    err = measure_writes_of_two(kept->fd, plain->fd, &w, POSTED, rounds, &c);
+    if (err == 0)
+        table_print(&(struct result) { "   posted 8-byte writes, 200 in a send()", UNIT_RATE,
+                                       c.ours, c.floor, c.ratio, AIM_NONE, 0 });
+    return err;
+}
+
 static int bench_cost(const char *program, unsigned rounds)
 {
     struct side kept = { 0 };
@@ -122,6 +151,8 @@ static int bench_cost(const char *program, unsigned rounds)
         err = side_start(program, 0, &plain);
     if (err == 0)
         err = bench_messages(&kept, &plain, rounds);
+    if (err == 0)
+        err = bench_posted(&kept, &plain, rounds);
     err = side_stop(&plain, err);
     return side_stop(&kept, err);
 }
@@ -130,39 +161,50 @@ static int bench_cost(const char *program, unsigned rounds)
  * The gap
  */
 
+struct gaps {
+    struct samples all;   /* from the signal to the next reply */
+    struct samples end;   /* until the kernel has taken the process apart */
+    struct samples start; /* from there on */
+};
+
 /* A request is sent while there is nobody; its reply is that of the next daemon. */
-static int one_gap(const struct side *s, const struct exchange *x, int64_t *ns)
+static int one_gap(const struct side *s, const struct exchange *x, struct gaps *g)
 {
-    int64_t at = 0;
+    struct manager_restart at = { 0 };
     int err = manager_kill(s->manager, &at);
 
     if (err == 0)
         err = traffic_exchange(s->fd, x);
-    *ns = stats_now() - at;
+    samples_add(&g->all, stats_now() - at.killed);
+    samples_add(&g->end, at.gone - at.killed);
+    samples_add(&g->start, stats_now() - at.gone);
     return err;
 }
 
-static int gaps(const struct side *s, const char *name)
+static void print_gap(const char *name, struct samples *samples, double share, enum table_aim aim)
+{
+    table_print(&(struct result) { name, UNIT_US, samples_percentile(samples, share), NAN, NAN, aim,
+                                   GAP_AIM_US });
+}
+
+static int bench_gaps(const struct side *s, const char *name)
 {
     static const struct access read = { "", VFIO_USER_REGION_READ, SMALL };
-    static struct samples samples;
+    static struct gaps g;
     static struct trip trip;
     int err = 0;
 
     encode(&read, &trip);
-    samples.n = 0;
-    for (unsigned i = 0; err == 0 && i < KILLS; i++) {
-        int64_t ns = 0;
-
-        err = one_gap(s, &trip.x, &ns);
-        samples_add(&samples, ns);
-    }
+    g.all.n = g.end.n = g.start.n = 0;
+    for (unsigned i = 0; err == 0 && i < KILLS; i++)
+        err = one_gap(s, &trip.x, &g);
     if (err != 0)
         return err;
-    table_print(&(struct result) { name, UNIT_US, samples_percentile(&samples, 0.5), NAN, NAN,
-                                   AIM_NONE, 0 });
-    table_print(&(struct result) { "   the same, 99 %", UNIT_US, samples_percentile(&samples, 0.99),
-                                   NAN, NAN, AIM_AT_MOST, GAP_AIM_US });
+    print_gap(name, &g.all, 0.5, AIM_NONE);
+    print_gap("   the same, 99 %", &g.all, 0.99, AIM_AT_MOST);
+    print_gap("   of it until the process is gone, median", &g.end, 0.5, AIM_NONE);
+    print_gap("   from there to the reply, median", &g.start, 0.5, AIM_NONE);
+    print_gap("   the same, 99 %", &g.start, 0.99, AIM_NONE);
     return 0;
 }
 
@@ -184,11 +226,11 @@ static int bench_gap(const char *program)
     int err = file >= 0 ? side_start(program, STORE, &kept) : -errno;
 
     if (err == 0)
-        err = gaps(&kept, "k  kill -9 to the next reply, restarted at once, median");
+        err = bench_gaps(&kept, "k  kill -9 to the next reply, restarted at once, median");
     if (err == 0)
         err = map_much(&kept, file);
     if (err == 0)
-        err = gaps(&kept, "   the same with 65535 maps, median");
+        err = bench_gaps(&kept, "   the same with 65535 maps, median");
     if (file >= 0)
         close(file);
     return side_stop(&kept, err);

@@ -292,11 +292,12 @@ const struct target *manager_target(const struct manager *m)
     return &m->target;
 }
 
-int manager_kill(struct manager *m, int64_t *at)
+int manager_kill(struct manager *m, struct manager_restart *out)
 {
-    *at = stats_now();
+    out->killed = stats_now();
     if (kill(m->target.pid, SIGKILL) != 0 || waitpid(m->target.pid, NULL, 0) != m->target.pid)
         return -errno;
+    out->gone = stats_now();
     pthread_mutex_lock(&m->lock);
     while (receive(m))
         ;

@@ -17,8 +17,14 @@ int manager_start(const char *program, unsigned store, struct manager **out);
 /* What target_connect takes: the pid is that of the daemon that runs now. */
 const struct target *manager_target(const struct manager *m);
 
-/* SIGKILL, and the next one. *at: when the signal was sent. */
-int manager_kill(struct manager *m, int64_t *at);
+/* When, of stats_now: the signal was sent; and the process was gone, and the next one begun. */
+struct manager_restart {
+    int64_t killed;
+    int64_t gone;
+};
+
+/* SIGKILL, and the next one. */
+int manager_kill(struct manager *m, struct manager_restart *out);
 
 /* Ends the daemon for good. */
 int manager_stop(struct manager *m);
