@@ -156,7 +156,10 @@ static void add_fds(const struct stream *s, struct msghdr *msg, void *space)
     memcpy(CMSG_DATA(c), s->out_fds[0].fds, size);
 }
 
-/* What was sent is noted by the kernel. Returns as sendmsg does. */
+/*
+ * The kernel notes what was sent; where nothing outlives us, send costs less. Returns as sendmsg
+ * does.
+ */
 static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
 {
     union {
@@ -164,14 +167,16 @@ static ssize_t send_batch(struct stream *s, size_t len, bool with_fds)
         uint8_t space[CMSG_SPACE(STREAM_MAX_FDS * sizeof(int))];
     } control;
     struct iovec iov = { .iov_base = s->out + s->out_head, .iov_len = len };
-    struct stream_call *call =
-        &stream_next_note(&s->journal->sent, s->out_pos, s->out_pos - s->out_head)->call;
+    struct stream_call *call;
 
+    s->counters.send_calls++;
+    if (s->fd_table == NULL && !with_fds)
+        return send(s->fd, iov.iov_base, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    call = &stream_next_note(&s->journal->sent, s->out_pos, s->out_pos - s->out_head)->call;
     call->message.msg_iov = &iov;
     call->message.msg_iovlen = 1;
     if (with_fds)
         add_fds(s, &call->message, control.space);
-    s->counters.send_calls++;
     if (sendmmsg(s->fd, (struct mmsghdr *)call, 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
         return -1;
     return (ssize_t)call->len;
