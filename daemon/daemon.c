@@ -107,15 +107,19 @@ static void on_migration(void *opaque, const char *from, const char *to)
     control_publish(d->control, &event);
 }
 
-/* What is left for guest memory when connections, interrupts and the loop have theirs. */
-static uint32_t max_files(void)
+/*
+ * What is left for guest memory when connections, interrupts and the loop have theirs, and each that
+ * is stored its duplicate.
+ */
+static uint32_t max_files(const struct daemon *d)
 {
+    uint32_t own = OWN_FDS + service_store_max(d->options.service);
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
         return UINT32_MAX;
-    return limit.rlim_cur > 2 * OWN_FDS ? (uint32_t)limit.rlim_cur - OWN_FDS
-                                        : (uint32_t)limit.rlim_cur / 2;
+    return limit.rlim_cur > 2 * own ? (uint32_t)limit.rlim_cur - own
+                                    : (uint32_t)limit.rlim_cur / 2;
 }
 
 static int make_device(struct daemon *d)
@@ -128,7 +132,7 @@ static int make_device(struct daemon *d)
         .event = host_event,
         .messenger = { .opaque = d, .send = host_send_dma, .max_len = host_max_dma },
         .interrupt = host_interrupt,
-        .max_files = max_files(),
+        .max_files = max_files(d),
         .memory = d->keeper != NULL ? &memory : NULL,
     };
     const struct migration_host migration = { .opaque = d,
