@@ -33,7 +33,7 @@ struct daemon {
     int token; /* of the handover that is under way: moving's; -1 */
     uint32_t token_serial;
     enum token_owner token_owner; /* who we are in it */
-    const char *after; /* what this process follows; NULL: nothing */
+    const char *after;            /* what this process follows; NULL: nothing */
     char held[192];               /* why what was left cannot be used; "": it can, or nothing was */
     struct device *dev;
     struct migration *migration;

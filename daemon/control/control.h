@@ -55,7 +55,7 @@ struct control_host {
      */
     int (*reload)(void *opaque, struct reload_outcome *out);
     void (*recovery)(void *opaque, struct control_recovery *out); /* NULL: nothing is kept */
-    void (*quit)(void *opaque); /* ends the daemon, soon */
+    void (*quit)(void *opaque);                                   /* ends the daemon, soon */
     /*
      * Lets a capture of at most snaplen bytes a message run over the connected socket fd, which it
      * owns from now on, also on failure: -EBUSY when one runs, or another -errno. fd is
