@@ -145,6 +145,8 @@ static int make_room(struct stream *s)
         memmove(s->in, s->in + s->in_head, have);
         s->in_head = 0;
         s->in_tail = have;
+        /* They are here from now on: the next call may write where they were. */
+        stream_next_note(&s->journal->received, s->in_pos + have, s->in_pos);
     }
     if (want > s->max_message || want < STREAM_IN_SIZE)
         want = STREAM_IN_SIZE;
