@@ -38,6 +38,7 @@ struct keep {
     char control[96];
     char notify[96];
     char log[96];
+    char config[96]; /* "": it has no description */
     int sockets[2];
     int manager;
     const char *program;
@@ -53,6 +54,7 @@ struct keep {
     char status[1024];
     bool ready;
     bool ends;
+    bool deaf;
     bool kills;
     unsigned drained; /* how often there was nothing to be read */
     bool early;       /* not only when it is ready */
@@ -161,6 +163,10 @@ static void *read_on(void *arg)
     while (!__atomic_load_n(&k->ends, __ATOMIC_ACQUIRE)) {
         struct pollfd p = { .fd = k->manager, .events = POLLIN };
 
+        if (__atomic_load_n(&k->deaf, __ATOMIC_ACQUIRE)) {
+            usleep(1000);
+            continue;
+        }
         poll(&p, 1, 1);
         receive(k);
     }
@@ -217,6 +223,10 @@ static void start(struct keep *k)
     ck_assert_ptr_nonnull(argv[3]);
     for (n = 4; k->options != NULL && k->options[n - 4] != NULL; n++)
         argv[n] = strdup(k->options[n - 4]);
+    if (k->config[0] != '\0') {
+        argv[n++] = strdup("--config");
+        argv[n++] = strdup(k->config);
+    }
     for (unsigned i = 0; environ[i] != NULL && n_env < 240; i++)
         env[n_env++] = strdup(environ[i]);
     pthread_mutex_lock(&k->lock);
@@ -226,7 +236,8 @@ static void start(struct keep *k)
     env[n_env++] = variable("LISTEN_FDNAMES", names);
     env[n_env++] = variable("NOTIFY_SOCKET", k->notify);
     snprintf(number, sizeof(number), "%u", k->store);
-    env[n_env++] = variable("FDSTORE", number);
+    if (k->store > 0)
+        env[n_env++] = variable("FDSTORE", number);
     env[n_env] = NULL;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 2, k->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -273,13 +284,12 @@ static int bound(const char *path, int type)
     return high(fd);
 }
 
-struct keep *keep_start(const char *program, const char *const *options, unsigned store)
+static struct keep *keep_new(unsigned store)
 {
     struct keep *k = calloc(1, sizeof(*k));
 
     ck_assert_ptr_nonnull(k);
-    k->program = program != NULL ? program : "VFIO_USERD";
-    k->options = options;
+    k->program = "VFIO_USERD";
     k->store = store;
     strcpy(k->dir, "/tmp/vfio-userd-kept.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(k->dir));
@@ -293,9 +303,43 @@ struct keep *keep_start(const char *program, const char *const *options, unsigne
     pthread_mutex_init(&k->lock, NULL);
     pthread_cond_init(&k->change, NULL);
     ck_assert_int_eq(pthread_create(&k->reader, NULL, read_on, k), 0);
+    return k;
+}
+
+static struct keep *keep_begin(struct keep *k)
+{
     start(k);
     ck_assert_msg(wait_ready(k), "it does not start: %s", keep_log(k));
     return k;
+}
+
+struct keep *keep_start(const char *program, const char *const *options, unsigned store)
+{
+    struct keep *k = keep_new(store);
+
+    if (program != NULL)
+        k->program = program;
+    k->options = options;
+    return keep_begin(k);
+}
+
+void keep_describe(struct keep *k, const char *json)
+{
+    int fd;
+
+    snprintf(k->config, sizeof(k->config), "%s/device.json", k->dir);
+    fd = open(k->config, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, json, strlen(json)), (ssize_t)strlen(json));
+    close(fd);
+}
+
+struct keep *keep_start_described(const char *json, unsigned store)
+{
+    struct keep *k = keep_new(store);
+
+    keep_describe(k, json);
+    return keep_begin(k);
 }
 
 struct client *keep_connect(struct keep *k)
@@ -332,11 +376,41 @@ pid_t keep_pid(const struct keep *k)
  * Again
  */
 
-static void start_another(struct keep *k, int signum)
+void keep_kill(struct keep *k, int signum)
 {
     kill(k->pid, signum);
     ck_assert_int_eq(waitpid(k->pid, NULL, 0), k->pid);
-    drain(k);
+    if (!k->deaf)
+        drain(k);
+}
+
+void keep_launch(struct keep *k)
+{
+    start(k);
+}
+
+bool keep_go_on(struct keep *k)
+{
+    start(k);
+    return wait_ready(k);
+}
+
+void keep_set(struct keep *k, const char *const *options, unsigned store)
+{
+    k->options = options;
+    k->store = store;
+}
+
+void keep_deafen(struct keep *k, bool deaf)
+{
+    if (deaf)
+        drain(k);
+    __atomic_store_n(&k->deaf, deaf, __ATOMIC_RELEASE);
+}
+
+static void start_another(struct keep *k, int signum)
+{
+    keep_kill(k, signum);
     start(k);
 }
 
@@ -457,6 +531,13 @@ int keep_nth(struct keep *k, unsigned i, char name[KEEP_NAME_BYTES])
     return fd;
 }
 
+void keep_drop(struct keep *k, const char *name)
+{
+    pthread_mutex_lock(&k->lock);
+    drop_held(k, name);
+    pthread_mutex_unlock(&k->lock);
+}
+
 void keep_forget(struct keep *k)
 {
     drain(k);
@@ -514,6 +595,7 @@ void keep_stop(struct keep *k)
     unlink(k->control);
     unlink(k->notify);
     unlink(k->log);
+    unlink(k->config);
     ck_assert_int_eq(rmdir(k->dir), 0);
     free(k);
 }

@@ -24,6 +24,10 @@ struct keep;
  */
 struct keep *keep_start(const char *program, const char *const *options, unsigned store);
 
+/* The same of $VFIO_USERD with a description in JSON; and the next one has another. */
+struct keep *keep_start_described(const char *json, unsigned store);
+void keep_describe(struct keep *k, const char *json);
+
 /* A client that has said VERSION; it may be killed while it waits. */
 struct client *keep_connect(struct keep *k);
 
@@ -34,6 +38,17 @@ const char *keep_control(const struct keep *k);
 /* Sends the signal and starts the next one when it has ended; returns when that is ready, or not:
  * false when it has ended by itself. */
 bool keep_restart(struct keep *k, int signum);
+
+/* The halves of it; keep_launch waits for nothing. */
+void keep_kill(struct keep *k, int signum);
+void keep_launch(struct keep *k);
+bool keep_go_on(struct keep *k);
+
+/* How the next one is started: with these options, and room for as many; 0: there is no store. */
+void keep_set(struct keep *k, const char *const *options, unsigned store);
+
+/* Nothing that it is told is taken, or it is again. */
+void keep_deafen(struct keep *k, bool deaf);
 
 /* The same again and again, at random instants within max_us after it is ready, in a thread. */
 void keep_restart_often(struct keep *k, int signum, unsigned times, unsigned max_us, unsigned seed);
@@ -55,6 +70,9 @@ void keep_put(struct keep *k, const char *name, int fd);
 
 /* The i-th that is held (a duplicate) with its name, or -1. */
 int keep_nth(struct keep *k, unsigned i, char name[KEEP_NAME_BYTES]);
+
+/* The one with this name is not held any more. */
+void keep_drop(struct keep *k, const char *name);
 
 /* Nothing is held any more. */
 void keep_forget(struct keep *k);

@@ -247,3 +247,10 @@ tests_integration_test_keep_client_SOURCES = tests/integration/test_keep_client.
 tests_integration_test_keep_client_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_client_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_client_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_state
+TESTS += tests/integration/test_keep_state
+tests_integration_test_keep_state_SOURCES = tests/integration/test_keep_state.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_state_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_state_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_state_LDADD = $(TEST_LIBS)

@@ -4,11 +4,9 @@
  * KILLS of the environment is how often, SEED where the instants begin.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "integration/keep_kit.h"
 #include "integration/keep_load.h"
@@ -22,26 +20,13 @@ static unsigned from_environment(const char *name, unsigned otherwise)
     return text != NULL ? (unsigned)atoi(text) : otherwise;
 }
 
-static void write_description(char *path)
-{
-    int fd = mkstemp(path);
-
-    ck_assert_int_ge(fd, 0);
-    ck_assert_int_gt(write(fd, LOAD_DESCRIPTION, sizeof(LOAD_DESCRIPTION) - 1), 0);
-    close(fd);
-}
-
 /* max_us: how long one lives at most, when it is ready; 0: as the early ones do. */
 static void run(bool twin, int signum, unsigned kills, unsigned max_us)
 {
-    char path[] = "/tmp/vfio-userd-keep-json.XXXXXX";
-    const char *const options[] = { "--config", path, NULL };
+    struct keep *k = keep_start_described(LOAD_DESCRIPTION, KEEP_STORE_MAX);
     unsigned seed = from_environment("SEED", 1);
     struct load l;
-    struct keep *k;
 
-    write_description(path);
-    k = keep_start(NULL, options, KEEP_STORE_MAX);
     load_begin(&l, keep_socket(k), twin);
     l.small = max_us == 0;
     if (max_us > 0)
@@ -56,7 +41,6 @@ static void run(bool twin, int signum, unsigned kills, unsigned max_us)
            (unsigned long long)l.dma_messages);
     load_end(&l);
     keep_stop(k);
-    unlink(path);
 }
 
 START_TEST(undisturbed)
