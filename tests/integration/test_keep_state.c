@@ -346,13 +346,14 @@ END_TEST
 /* Deaths around it: also of the process that has just fired it, and not said that it is ready. */
 START_TEST(deadlines_while_it_dies_early)
 {
+    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 12;
     struct client *c;
     struct keep *k = begin(&c);
     int fd;
 
     ck_assert_int_eq(set_eventfds(c, INTX, 0, 1, &fd), 0);
     client_set_timeout(c, 20000);
-    for (unsigned i = 0; i < 12; i++) {
+    for (unsigned i = 0; i < times; i++) {
         write_reg(c, REG_IRQ_STATUS, 7, 4);
         write_reg(c, REG_TIMER_NSEC, (uint64_t)real_now() + 4 * MS, 8);
         keep_kill_early(k, 8, 12000, i);
