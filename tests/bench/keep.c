@@ -22,6 +22,7 @@
 #define WRITE_LEN  (ACCESS_LEN + SMALL)
 #define POSTED     4000u
 #define BUNDLE     200u
+#define PAIRS      9u
 #define COST_AIM   1.03
 #define KILLS      200u
 #define GAP_AIM_US 250000
@@ -93,55 +94,67 @@ static void encode(const struct access *a, struct trip *t)
     t->x = (struct exchange) { t->request, request_len, t->reply, reply_len, t->received };
 }
 
-static int bench_messages(const struct side *kept, const struct side *plain, unsigned rounds)
+/* Posted, many in each system call: what is left is what each message costs. */
+static void encode_posted(uint8_t bytes[POSTED * WRITE_LEN], struct trip *last)
 {
-    static const struct access accesses[] = {
-        { "k  read 8 bytes, kept; floor: by a daemon without a store", VFIO_USER_REGION_READ,
-          SMALL },
-        { "   write 8 bytes", VFIO_USER_REGION_WRITE, SMALL },
-        { "   read 4 KiB", VFIO_USER_REGION_READ, PAGE_SIZE },
-    };
-    static struct trip trip;
-    struct comparison c;
-    int err = 0;
-
-    for (size_t i = 0; err == 0 && i < sizeof(accesses) / sizeof(accesses[0]); i++) {
-        encode(&accesses[i], &trip);
-        err = measure_round_trips_of_two(kept->fd, plain->fd, &trip.x, rounds, &c);
-        if (err == 0)
-            table_print(&(struct result) { accesses[i].name, UNIT_US, c.ours, c.floor, c.ratio,
-                                           AIM_AT_MOST, COST_AIM });
-    }
-    return err;
-}
-
-/* Many messages in each system call: what is left is what each of them costs. */
-static int bench_posted(const struct side *kept, const struct side *plain, unsigned rounds)
-{
-    static const struct access write = { "", VFIO_USER_REGION_WRITE, SMALL };
-    static uint8_t bytes[POSTED * WRITE_LEN];
     const uint32_t no_reply = VFIO_USER_NO_REPLY;
-    struct stream_of_writes w = { bytes, sizeof(bytes), BUNDLE * WRITE_LEN, NULL, ACCESS_LEN };
-    static struct trip trip;
-    struct comparison c;
-    int err;
 
-    encode(&write, &trip);
+    encode(&(struct access) { "", VFIO_USER_REGION_WRITE, SMALL }, last);
     for (unsigned n = 0; n < POSTED; n++) {
-        memcpy(bytes + n * WRITE_LEN, trip.request, WRITE_LEN);
+        memcpy(bytes + n * WRITE_LEN, last->request, WRITE_LEN);
         if (n < POSTED - 1)
             memcpy(bytes + n * WRITE_LEN + offsetof(struct vfio_user_header, flags), &no_reply,
                    sizeof(no_reply));
     }
-    w.reply = trip.reply;
+}
+
+/* Figures of all pairs of daemons. */
+struct cost {
+    double ours[PAIRS];
+    double floor[PAIRS];
+    double ratio[PAIRS];
+};
+
+static const struct access accesses[] = {
+    { "k  read 8 bytes, kept; floor: by a daemon without a store", VFIO_USER_REGION_READ, SMALL },
+    { "   write 8 bytes", VFIO_USER_REGION_WRITE, SMALL },
+    { "   read 4 KiB", VFIO_USER_REGION_READ, PAGE_SIZE },
+};
+
+#define ACCESSES (sizeof(accesses) / sizeof(accesses[0]))
+
+static void note(struct cost *cost, unsigned pair, const struct comparison *c)
+{
+    cost->ours[pair] = c->ours;
+    cost->floor[pair] = c->floor;
+    cost->ratio[pair] = c->ratio;
+}
+
+static int measure_pair(const struct side *kept, const struct side *plain, unsigned pair,
+                        unsigned rounds, struct cost costs[ACCESSES + 1])
+{
+    static struct trip trip;
+    static uint8_t bytes[POSTED * WRITE_LEN];
+    const struct stream_of_writes w = { bytes, sizeof(bytes), BUNDLE * WRITE_LEN, trip.reply,
+                                        ACCESS_LEN };
+    struct comparison c;
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < ACCESSES; i++) {
+        encode(&accesses[i], &trip);
+        err = measure_round_trips_of_two(kept->fd, plain->fd, &trip.x, rounds, &c);
+        note(&costs[i], pair, &c);
+    }
+    if (err != 0)
+        return err;
+    encode_posted(bytes, &trip);
     err = measure_writes_of_two(kept->fd, plain->fd, &w, POSTED, rounds, &c);
-    if (err == 0)
-        table_print(&(struct result) { "   posted 8-byte writes, 200 in a send()", UNIT_RATE,
-                                       c.ours, c.floor, c.ratio, AIM_NONE, 0 });
+    note(&costs[ACCESSES], pair, &c);
     return err;
 }
 
-static int bench_cost(const char *program, unsigned rounds)
+static int bench_pair(const char *program, unsigned pair, unsigned rounds,
+                      struct cost costs[ACCESSES + 1])
 {
     struct side kept = { 0 };
     struct side plain = { 0 };
@@ -150,11 +163,32 @@ static int bench_cost(const char *program, unsigned rounds)
     if (err == 0)
         err = side_start(program, 0, &plain);
     if (err == 0)
-        err = bench_messages(&kept, &plain, rounds);
-    if (err == 0)
-        err = bench_posted(&kept, &plain, rounds);
+        err = measure_pair(&kept, &plain, pair, rounds, costs);
     err = side_stop(&plain, err);
     return side_stop(&kept, err);
+}
+
+static void print_cost(const char *name, enum table_unit unit, struct cost *c, enum table_aim aim)
+{
+    table_print(&(struct result) { name, unit, stats_median(c->ours, PAIRS),
+                                   stats_median(c->floor, PAIRS), stats_median(c->ratio, PAIRS),
+                                   aim, COST_AIM });
+}
+
+/* Several pairs, since where a process has its pages makes as much of a difference. */
+static int bench_cost(const char *program, unsigned rounds)
+{
+    static struct cost costs[ACCESSES + 1];
+    int err = 0;
+
+    for (unsigned pair = 0; err == 0 && pair < PAIRS; pair++)
+        err = bench_pair(program, pair, rounds / PAIRS + 1, costs);
+    if (err != 0)
+        return err;
+    for (size_t i = 0; i < ACCESSES; i++)
+        print_cost(accesses[i].name, UNIT_US, &costs[i], AIM_AT_MOST);
+    print_cost("   posted 8-byte writes, 200 in a send()", UNIT_RATE, &costs[ACCESSES], AIM_NONE);
+    return 0;
 }
 
 /*
