@@ -149,7 +149,9 @@ status_json() {
     printf '"timer":{"deadline":null,"fired":0},'
     printf '"interrupts":{"mode":"intx","level":%s,"enable":4294967295,"count":%s},' "$3" "$4"
     printf '"dma":{"maps":1,"shared":1,"files":1,"bytes_direct":0,"bytes_message":0},'
-    printf '"migration":{"state":"running","moved_to":null}}\n'
+    printf '"migration":{"state":"running","moved_to":null},'
+    printf '"recovery":{"state":"off","reason":null,"after":"start",'
+    printf '"descriptors":0,"max_descriptors":0}}\n'
 }
 says 0 'status --json' status --json < <(status_json info 6 'true,"status":2' 1)
 
