@@ -342,6 +342,8 @@ int recover_run(struct daemon *d)
     if (fd_store_count(keeper_fds_stored(d->keeper)) == 0)
         return begin_anew(d);
     err = recovery_read(keeper_fds_stored(d->keeper), header->begin, header->begin_len, &r, reason);
+    if (err == -ENOENT)
+        return begin_anew(d);
     if (err != 0)
         return hold(d, reason);
     header->generation = r->generation + 1;

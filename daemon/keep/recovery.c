@@ -97,6 +97,12 @@ static int check_header(struct reader *rd, const struct block_header *h, uint64_
     return 0;
 }
 
+/* Whether there is something that is only stored when a state is complete. */
+static bool is_begun(const struct fd_store *store)
+{
+    return fd_store_latest(store, "client") > 0 || fd_store_latest(store, "token") > 0;
+}
+
 /* The newest block that is complete: its process had stored all that it speaks of. */
 static int find_block(struct reader *rd)
 {
@@ -127,8 +133,10 @@ static int find_block(struct reader *rd)
         rd->r->generation = h->generation;
         found = true;
     }
-    if (!found)
-        return refuse(rd, "among what is stored there is no state that is complete");
+    if (!found) {
+        refuse(rd, "among what is stored there is no state that is complete");
+        return is_begun(rd->store) ? -EINVAL : -ENOENT;
+    }
     rd->b = block_of(&rd->r->memory);
     return check_header(rd, &rd->b->header, rd->r->memory.size);
 }

@@ -231,6 +231,13 @@ tests_integration_test_keep_handover_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_handover_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_handover_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/integration/test_keep_held
+TESTS += tests/integration/test_keep_held
+tests_integration_test_keep_held_SOURCES = tests/integration/test_keep_held.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_held_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_held_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_held_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/integration/test_keep_blocks
 TESTS += tests/integration/test_keep_blocks
 tests_integration_test_keep_blocks_SOURCES = tests/integration/test_keep_blocks.c \
