@@ -356,7 +356,8 @@ void daemon_run(struct daemon *d)
 {
     char status[HEARTBEAT_STATUS_BYTES];
 
-    log_ready(d);
+    if (d->held[0] == '\0')
+        log_ready(d);
     recover_resume(d);
     if (d->keeper != NULL)
         uv_prepare_start(&d->settle, on_settle);

@@ -59,6 +59,8 @@ void moving_free(struct moving *m)
 
 const char *moving_busy(const struct moving *m)
 {
+    if (m->host.held != NULL && m->host.held[0] != '\0')
+        return "a state is held that this vfio-userd cannot use";
     if (m->handover != NULL)
         return "the device is being moved";
     return m->receive != NULL ? "a device is being received" : NULL;

@@ -62,6 +62,7 @@ struct moving_host {
     struct listener *listener;
     struct migration *migration;
     const struct token_keeper *keeper;               /* NULL: nothing is kept */
+    const char *held;                                /* why nobody is served; "" or NULL: all are */
     const char *name;                                /* of the instance */
     void (*on_phase)(const char *phase);             /* for tests; NULL */
     void (*leave)(void *opaque, const char *reason); /* the device is away: end */

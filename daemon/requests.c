@@ -217,6 +217,7 @@ int requests_make_moving(struct daemon *d)
         .dev = d->dev,
         .listener = d->listener,
         .migration = d->migration,
+        .held = d->held,
         .name = d->options.name,
         .keeper = d->keeper != NULL ? &d->handover_keeper : NULL,
         .on_phase = d->options.on_phase,
