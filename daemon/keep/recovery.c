@@ -220,30 +220,51 @@ static int read_fds(struct reader *rd)
     return err;
 }
 
+/* Gets the files that are stored, and gives those that are not the index -1. */
+static void get_files(struct reader *rd, const uint32_t *serials, int32_t *indexes, unsigned n)
+{
+    struct recovered *r = rd->r;
+
+    for (unsigned i = 0; i < n; i++) {
+        int fd = fd_store_get(rd->store, NULL, serials[i]);
+
+        indexes[i] = fd >= 0 ? (int32_t)r->n_files : -1;
+        if (fd >= 0)
+            r->files[r->n_files++] = fd;
+        else
+            r->lost_files++;
+    }
+}
+
 /* Ranges whose file could not be stored are reached by message from now on. */
 static int read_maps(struct reader *rd)
 {
     struct recovered *r = rd->r;
     uint32_t *serials = NULL;
+    int32_t *indexes;
+    unsigned n = 0;
     int err;
 
     if (rd->b->maps_high > BLOCK_MAPS)
         return refuse(rd, "its table of guest memory cannot be");
     err = dma_records_read(rd->b->maps, rd->b->maps_high, rd->b->steps.committed, &r->ranges,
-                           &r->n_ranges, &serials, &r->n_files);
+                           &r->n_ranges, &serials, &n);
     if (err != 0)
         return err;
-    r->files = malloc((r->n_files + 1) * sizeof(*r->files));
-    for (unsigned i = 0; r->files != NULL && i < r->n_files; i++) {
-        r->files[i] = fd_store_get(rd->store, NULL, serials[i]);
-        r->lost_files += r->files[i] < 0;
+    r->files = malloc((n + 1) * sizeof(*r->files));
+    indexes = malloc((n + 1) * sizeof(*indexes));
+    if (r->files != NULL && indexes != NULL) {
+        get_files(rd, serials, indexes, n);
+        for (unsigned i = 0; i < r->n_ranges; i++) {
+            if (r->ranges[i].file >= 0)
+                r->ranges[i].file = indexes[r->ranges[i].file];
+        }
+    } else {
+        err = -ENOMEM;
     }
-    for (unsigned i = 0; r->files != NULL && i < r->n_ranges; i++) {
-        if (r->ranges[i].file >= 0 && r->files[r->ranges[i].file] < 0)
-            r->ranges[i].file = -1;
-    }
+    free(indexes);
     free(serials);
-    return r->files != NULL ? 0 : -ENOMEM;
+    return err;
 }
 
 /*

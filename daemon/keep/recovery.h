@@ -32,7 +32,7 @@ struct recovered {
     struct irq_fds irq;
     struct dma_range *ranges;
     unsigned n_ranges;
-    int *files; /* behind the ranges; where one was not kept, its ranges have file -1 */
+    int *files; /* behind the ranges; those whose file was not kept have none */
     unsigned n_files;
     unsigned lost_files;
     struct session_sockets sockets; /* with what was received and not handled */

@@ -261,3 +261,10 @@ tests_integration_test_keep_state_SOURCES = tests/integration/test_keep_state.c 
 tests_integration_test_keep_state_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_state_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_state_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_refusals
+TESTS += tests/integration/test_keep_refusals
+tests_integration_test_keep_refusals_SOURCES = tests/integration/test_keep_refusals.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_refusals_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_refusals_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_refusals_LDADD = $(TEST_LIBS)
