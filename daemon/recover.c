@@ -247,6 +247,8 @@ static void replay(struct daemon *d, const struct recovered *r)
         irq_resample(device_irq(d->dev));
     } else if (step == KEEPER_RESUME && device_running(d->dev)) {
         device_start(d->dev);
+    } else if (step == KEEPER_RETRY) {
+        device_retry_interrupts(d->dev);
     }
     device_replayed(d->dev);
     keeper_touch(d->keeper);

@@ -37,8 +37,8 @@ struct fd_store {
     unsigned room;
     unsigned count;
     uint32_t next;
-    bool unused; /* there is something to be dropped */
-    bool full;   /* that has been said */
+    bool unused;      /* there is something to be dropped */
+    unsigned full_at; /* it was said that no more than one less are held; 0: it was not */
 };
 
 int fd_store_new(const struct fd_store_host *host, struct fd_store **out)
@@ -166,13 +166,15 @@ int fd_store_get(const struct fd_store *st, const char *role, uint32_t serial)
     return fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
 }
 
-uint32_t fd_store_latest(const struct fd_store *st, const char *role)
+uint32_t fd_store_latest(const struct fd_store *st, const char *role, uint32_t below)
 {
     uint32_t latest = 0;
 
     for (unsigned i = 0; i < st->n; i++) {
-        if (st->held[i].serial > latest && strcmp(st->held[i].role, role) == 0)
-            latest = st->held[i].serial;
+        const struct held *h = &st->held[i];
+
+        if (h->serial > latest && (below == 0 || h->serial < below) && strcmp(h->role, role) == 0)
+            latest = h->serial;
     }
     return latest;
 }
@@ -195,15 +197,16 @@ static struct held *find_same(const struct fd_store *st, int fd)
     return NULL;
 }
 
+/* It is full until a fair part of what it holds has gone: said once, not with each that comes. */
 static void say_full(struct fd_store *st, const char *role, const char *why)
 {
-    if (!st->full)
+    if (st->full_at == 0)
         log_warning("keep",
                     "the service manager holds %u file descriptors for us, and no more (%s, for "
                     "\"%s\"): what has no place is lost in a crash. FileDescriptorStoreMax= of the "
                     "unit, and FDSTORE in its environment",
                     st->count, why, role);
-    st->full = true;
+    st->full_at = st->count + 1;
 }
 
 /* Whether one more may be held. */
@@ -217,6 +220,13 @@ static bool has_room(const struct fd_store *st, const char *role)
     else if (strcmp(role, "state") != 0)
         others = 1;
     return st->count + others < max;
+}
+
+static uint32_t new_serial(struct fd_store *st)
+{
+    while (st->next == 0 || find(st, st->next) != NULL) /* they have all been given once */
+        st->next++;
+    return st->next++;
 }
 
 uint32_t fd_store_put(struct fd_store *st, int fd, const char *role)
@@ -236,12 +246,12 @@ uint32_t fd_store_put(struct fd_store *st, int fd, const char *role)
         return 0;
     }
     copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    h = copy >= 0 ? add(st, copy, role, st->next) : NULL;
+    h = copy >= 0 ? add(st, copy, role, new_serial(st)) : NULL;
     if (h == NULL) {
         say_full(st, role, strerror(errno));
         return 0;
     }
-    make_name(role, st->next++, name);
+    make_name(role, h->serial, name);
     err = st->host.put(st->host.opaque, fd, name);
     if (err != 0) {
         say_full(st, role, strerror(-err));
@@ -278,7 +288,8 @@ void fd_store_drop_unused(struct fd_store *st, int inherited)
         close(h->fd);
         h->serial = 0;
         st->count--;
-        st->full = false;
+        if (st->count < st->full_at - st->full_at / 4)
+            st->full_at = 0;
     }
     st->unused = false;
 }
@@ -293,4 +304,13 @@ void fd_store_clear(struct fd_store *st)
 unsigned fd_store_count(const struct fd_store *st)
 {
     return st->count;
+}
+
+unsigned fd_store_count_of(const struct fd_store *st, const char *role)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < st->n; i++)
+        n += st->held[i].serial != 0 && strcmp(st->held[i].role, role) == 0;
+    return n;
 }

@@ -41,8 +41,8 @@ int fd_store_inherit(struct fd_store *st, int fd, const char *name);
 /* A duplicate of what has this role and serial, the caller's; role NULL: any. -1: there is none. */
 int fd_store_get(const struct fd_store *st, const char *role, uint32_t serial);
 
-/* The largest serial of what has this role; 0: there is none. */
-uint32_t fd_store_latest(const struct fd_store *st, const char *role);
+/* The largest serial below this one of what has the role, 0: of all; 0: there is none. */
+uint32_t fd_store_latest(const struct fd_store *st, const char *role, uint32_t below);
 
 /*
  * Puts a copy of fd, which stays the caller's; role: lower-case letters. Returns its serial; 0: it
@@ -60,7 +60,8 @@ void fd_store_drop_unused(struct fd_store *st, int inherited);
 /* Drops all of it. */
 void fd_store_clear(struct fd_store *st);
 
-/* How many are held. */
+/* How many are held; and of a role. */
 unsigned fd_store_count(const struct fd_store *st);
+unsigned fd_store_count_of(const struct fd_store *st, const char *role);
 
 #endif

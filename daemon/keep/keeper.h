@@ -29,6 +29,8 @@ enum keeper_step {
     KEEPER_UNMASK,  /* irq_resample */
     KEEPER_RESUME,  /* device_start, after a recovery */
     KEEPER_OTHER,   /* is not: an operator's command, a deadline of ours */
+    KEEPER_RETRY,   /* device_retry_interrupts */
+    KEEPER_STEPS    /* how many there are */
 };
 
 /* File descriptors, which are whose they are; -1 where there is none. */

@@ -97,19 +97,13 @@ static int check_header(struct reader *rd, const struct block_header *h, uint64_
     return 0;
 }
 
-/* Whether there is something that is only stored when a state is complete. */
-static bool is_begun(const struct fd_store *store)
-{
-    return fd_store_latest(store, "client") > 0 || fd_store_latest(store, "token") > 0;
-}
-
 /* The newest block that is complete: its process had stored all that it speaks of. */
 static int find_block(struct reader *rd)
 {
-    uint32_t latest = fd_store_latest(rd->store, "state");
+    uint32_t serial = 0;
     bool found = false;
 
-    for (uint32_t serial = latest; serial > 0; serial--) {
+    while ((serial = fd_store_latest(rd->store, "state", serial)) > 0) {
         int fd = fd_store_get(rd->store, "state", serial);
         struct memory memory;
         const struct block_header *h;
@@ -133,10 +127,11 @@ static int find_block(struct reader *rd)
         rd->r->generation = h->generation;
         found = true;
     }
-    if (!found) {
-        refuse(rd, "among what is stored there is no state that is complete");
-        return is_begun(rd->store) ? -EINVAL : -ENOENT;
-    }
+    if (!found && fd_store_count(rd->store) ==
+                      fd_store_count_of(rd->store, "state") + fd_store_count_of(rd->store, "bar"))
+        return -ENOENT;
+    if (!found)
+        return refuse(rd, "among what is stored there is no state that is complete");
     rd->b = block_of(&rd->r->memory);
     return check_header(rd, &rd->b->header, rd->r->memory.size);
 }
@@ -159,7 +154,7 @@ static int read_steps(struct reader *rd)
 
     if (steps->open != steps->committed && steps->open != steps->committed + 1)
         return refuse(rd, "its steps are out of order");
-    if (mark->facts > 1 || steps->undo_len > sizeof(r->state) || steps->kind > KEEPER_OTHER)
+    if (mark->facts > 1 || steps->undo_len > sizeof(r->state) || steps->kind >= KEEPER_STEPS)
         return refuse(rd, "its last step cannot be");
     r->facts = &rd->b->facts[mark->facts];
     r->log_ranges = rd->b->log_ranges;

@@ -41,9 +41,8 @@ struct recovered {
 
 /*
  * begin: what BEGIN of a saved state says of the device that is to be this one. Returns 0, the
- * caller to free *out; -ENOENT: the first process of all has died before it had begun to serve, and
- * there is nothing to go on with; or another -errno, with the reason in words: what was left cannot
- * be used here.
+ * caller to free *out; -ENOENT: the process had not come so far that it left anything; or another
+ * -errno, with the reason in words: what was left cannot be used here.
  */
 int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t begin_len,
                   struct recovered **out, char reason[RECOVERY_REASON_BYTES]);

@@ -165,12 +165,9 @@ bool handshake_take(struct session *s, const struct stream_message *m)
     attached = session_send_reply(s, &m->hdr, err, &reply) == 0 && err == 0;
     if (reply.nfds > 0)
         close(reply.fds[0]);
-    if (attached) {
-        /* Those that were pending when there was nobody to send them to. */
-        if (s->info.caps.vm_interrupt)
-            device_retry_interrupts(s->dev);
+    s->greets = attached;
+    if (attached)
         return true;
-    }
     session_refuse(s, "it did not begin with a valid VERSION message");
     session_close(s, "");
     return false;

@@ -327,10 +327,7 @@ bool session_settle(struct session *s)
     err = session_flush(s);
     twin_settle(s);
     if (err == 0 && server_commands_has_room(&s->commands)) {
-        keeper_begin(s->host.keeper, KEEPER_OTHER);
-        device_retry_interrupts(s->dev);
-        keeper_touch(s->host.keeper);
-        keeper_end(s->host.keeper);
+        session_retry_interrupts(s);
         err = session_flush(s);
     }
     if (err != 0 || (s->ended && stream_queued(s->stream) == 0)) {
@@ -471,17 +468,21 @@ static int handle_messages(struct session *s)
     while (!s->closing && !s->left && (n = stream_next(s->stream, &m)) == 1) {
         struct keeper *keeper = s->host.keeper;
         uint16_t command = m.hdr.command;
-        bool goes_on;
+        bool is_step = session_begin_message(s, &m);
+        bool goes_on = session_handle_message(s, &m);
         int err = 0;
 
-        session_begin_message(s, &m);
-        goes_on = session_handle_message(s, &m);
         stream_message_fini(s->stream, &m);
-        keeper_end(keeper);
+        if (is_step)
+            keeper_end(keeper);
         if (!goes_on)
             break;
         if (!s->kept)
             session_keep(s);
+        /* Those that were pending when there was nobody to send them to. */
+        if (s->greets && s->info.caps.vm_interrupt)
+            session_retry_interrupts(s);
+        s->greets = false;
         if (stream_queued(s->stream) > QUEUE_BYTES || stream_fds_full(s->stream))
             err = session_flush(s);
         if (err != 0)

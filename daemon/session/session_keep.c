@@ -39,22 +39,28 @@ static bool is_narrow(const struct stream_message *m)
     return access.region <= VFIO_PCI_BAR1_REGION_INDEX;
 }
 
-void session_begin_message(struct session *s, const struct stream_message *m)
+bool session_begin_message(struct session *s, const struct stream_message *m)
 {
     struct keeper *keeper = s->host.keeper;
 
-    if (keeper == NULL)
-        return;
-    if (is_access(s, m)) {
-        if (is_narrow(m))
-            keeper_begin_narrow(keeper, KEEPER_MESSAGE);
-        else
-            keeper_begin(keeper, KEEPER_MESSAGE);
-        return;
+    if (keeper == NULL || !s->attached)
+        return false;
+    if (is_access(s, m) && is_narrow(m)) {
+        keeper_begin_narrow(keeper, KEEPER_MESSAGE);
+        return true;
     }
     keeper_begin(keeper, s->kept ? KEEPER_MESSAGE : KEEPER_OTHER);
-    if (s->attached)
+    if (!is_access(s, m))
         keeper_touch(keeper);
+    return true;
+}
+
+void session_retry_interrupts(struct session *s)
+{
+    keeper_begin(s->host.keeper, KEEPER_RETRY);
+    device_retry_interrupts(s->dev);
+    keeper_touch(s->host.keeper);
+    keeper_end(s->host.keeper);
 }
 
 void session_keep(struct session *s)

@@ -63,6 +63,7 @@ struct session {
     bool frozen;    /* nothing is done for it: another process may */
     bool adopted;   /* from another process, and nobody has been told yet */
     bool kept;      /* its streams are the keeper's */
+    bool greets;    /* it has just become the client */
 };
 
 /* session_new without a limit for VERSION: that is still to be started. */
@@ -104,8 +105,14 @@ int session_flush(struct session *s);
 /* Handles one message; returns whether the session goes on. */
 bool session_handle_message(struct session *s, struct stream_message *m);
 
-/* Begins the step that this message is. */
-void session_begin_message(struct session *s, const struct stream_message *m);
+/*
+ * Begins the step that this message is, and returns whether it is one. VERSION is none: it changes
+ * nothing of the device, and the messages of a client before it may have to be handled meanwhile.
+ */
+bool session_begin_message(struct session *s, const struct stream_message *m);
+
+/* device_retry_interrupts, as a step. */
+void session_retry_interrupts(struct session *s);
 
 /* Its streams and what is known of the client are kept from now on, if there is a keeper. */
 void session_keep(struct session *s);

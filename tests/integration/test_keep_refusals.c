@@ -254,6 +254,31 @@ START_TEST(missing_fds)
 }
 END_TEST
 
+/* A process that died before it had stored its state has left nothing; another role is something.
+ */
+START_TEST(no_state)
+{
+    struct keep *k = keep_start_described(OURS, KEEP_STORE_MAX);
+    struct user u;
+
+    keep_kill(k, SIGKILL);
+    keep_forget(k);
+    keep_put(k, "bar-1", memfd_create("bar", MFD_CLOEXEC));
+    ck_assert(keep_go_on(k));
+    ck_assert(!keep_log_has(k, HELD));
+    attach(&u, k);
+    check_alive(&u);
+    detach(&u);
+    keep_kill(k, SIGKILL);
+    keep_forget(k);
+    keep_put(k, "bar-1", memfd_create("bar", MFD_CLOEXEC));
+    keep_put(k, "dma-2", memfd_create("dma", MFD_CLOEXEC));
+    expect_held(k, "there is no state that is complete");
+    ck_assert(keep_go_on(k));
+    keep_stop(k);
+}
+END_TEST
+
 /* Its memory is reached by message then. */
 START_TEST(missing_memory)
 {
@@ -436,6 +461,20 @@ START_TEST(room_for_forty)
     for (unsigned i = 0; i < FILES; i++)
         ck_assert_uint_eq(transfer(&u, 0x100000 + i * PAGE), 0);
     ck_assert_uint_eq(u.messages, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        int fd = eventfd(0, EFD_CLOEXEC);
+
+        ck_assert_int_eq(client_set_irqs(u.c, TRIGGER_EVENTFD, INTX, 0, 1, NULL, &fd, 1), 0);
+        ck_assert_int_eq(client_dma_unmap(u.c, 0x100000 + i * PAGE, PAGE, 0), 0);
+        ck_assert_int_eq(client_dma_map(u.c, 0x100000 + i * PAGE, PAGE, RW, fd, 0), -EINVAL);
+        close(fd);
+        fd = memfd_create("guest", MFD_CLOEXEC);
+        ck_assert_int_eq(ftruncate(fd, PAGE), 0);
+        ck_assert_int_eq(client_dma_map(u.c, 0x100000 + i * PAGE, PAGE, RW, fd, 0), 0);
+        close(fd);
+    }
+    ck_assert_int_eq(client_set_irqs(u.c, TRIGGER_EVENTFD, INTX, 0, 1, NULL, &u.intx, 1), 0);
+    ck_assert_uint_eq(count_lines(k, "holds"), 1);
     for (unsigned round = 0; round < 3; round++) {
         ck_assert_msg(keep_restart(k, SIGKILL), "%s", keep_log(k));
         check_alive(&u);
@@ -502,9 +541,16 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = { another_description, missing_fds, missing_memory,
-                                   discarded,           garbage,     room_for_four,
-                                   room_for_forty,      no_store,    a_store_that_does_not_answer };
+    const TTest *const tests[] = { another_description,
+                                   missing_fds,
+                                   no_state,
+                                   missing_memory,
+                                   discarded,
+                                   garbage,
+                                   room_for_four,
+                                   room_for_forty,
+                                   no_store,
+                                   a_store_that_does_not_answer };
     Suite *suite = suite_create("keep_refusals");
 
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
