@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# `make bench`: the daemon beside the least that its work can cost, on one CPU. About 40 s, never
+# `make bench`: the daemon beside the least that its work can cost, on one CPU. About 75 s, never
 # part of `make check`: it prints a table and judges nothing.
 EXTRA_PROGRAMS += tests/bench/bench
 tests_bench_bench_SOURCES = \
