@@ -23,6 +23,9 @@
  */
 #define SHORT_MESSAGE 32u
 
+/* Behind as many short messages in a row, nobody asks any more whether the next is one too. */
+#define SHORTS_ASKED 16
+
 /* What is taken without a look at what is behind it. */
 #define LONG_REST 32768u
 
@@ -354,13 +357,14 @@ static ssize_t look_and_take(struct stream *s)
 
 /*
  * Takes what is probably a short message, which has no fds. Fds that are to outlive us must be kept
- * before they are received, so there no more is taken than is known to be short.
+ * before they are received, so there no more is taken than is known to be short. To ask for that is
+ * a system call more: after a while it is left to the note of the call to tell that fds were lost.
  */
 static ssize_t take_short(struct stream *s)
 {
     int there = SHORT_MESSAGE + 1;
 
-    if (s->fd_table != NULL &&
+    if (s->fd_table != NULL && s->shorts < SHORTS_ASKED &&
         (ioctl(s->fd, SIOCINQ, &there) != 0 || there <= 0 || there > (int)SHORT_MESSAGE))
         return look_and_take(s);
     return take(s, (size_t)there);
@@ -426,7 +430,7 @@ int stream_fill(struct stream *s)
     }
     if (s->in_tail == s->in_size)
         return 0; /* complete messages wait to be taken */
-    if (empty && s->expect_short) {
+    if (empty && s->shorts > 0) {
         n = take_short(s);
         if (n == SHORT_MESSAGE + 1)
             more = look_and_take(s); /* should it fail, then again the next time */
@@ -440,7 +444,10 @@ int stream_fill(struct stream *s)
     n += more > 0 ? more : 0;
     if (s->tap != NULL)
         show_received(s);
-    s->expect_short = empty && n <= SHORT_MESSAGE && claimed_size(s, 0, s->in_tail) == n;
+    if (empty && n <= SHORT_MESSAGE && claimed_size(s, 0, s->in_tail) == n)
+        s->shorts += s->shorts < SHORTS_ASKED;
+    else
+        s->shorts = 0;
     return (int)n;
 }
 

@@ -40,7 +40,7 @@ struct stream {
     size_t in_head;
     size_t in_tail;
     uint64_t in_pos;   /* position in the stream of in[in_head] */
-    bool expect_short; /* the last fill brought one short message: the next may be the same */
+    unsigned shorts;   /* fills in a row that brought one short message: the next may be the same */
     struct stream_in_fd in_fds[STREAM_CONTROL_MAX_FDS + 1];
     unsigned n_in_fds;
 
