@@ -344,7 +344,10 @@ int recover_run(struct daemon *d)
     if (fd_store_count(keeper_fds_stored(d->keeper)) == 0)
         return begin_anew(d);
     err = recovery_read(keeper_fds_stored(d->keeper), header->begin, header->begin_len, &r, reason);
-    if (err == -ENOENT)
+    if (err == -ESTALE)
+        log_info("keep", "what the process before has left is dropped: %s, and nobody was attached",
+                 reason);
+    if (err == -ENOENT || err == -ESTALE)
         return begin_anew(d);
     if (err != 0)
         return hold(d, reason);

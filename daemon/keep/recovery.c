@@ -140,9 +140,10 @@ static int check_device(struct reader *rd, const uint8_t *begin, size_t len)
 {
     const struct block_header *h = &rd->b->header;
 
-    if (h->begin_len != len || memcmp(h->begin, begin, len) != 0)
-        return refuse(rd, "it is that of a device with another description");
-    return 0;
+    if (h->begin_len == len && memcmp(h->begin, begin, len) == 0)
+        return 0;
+    refuse(rd, "it is that of a device with another description");
+    return rd->r->facts->attached != 0 ? -EINVAL : -ESTALE;
 }
 
 /* The registers as they were when the step under way began, and what had been done of it. */
@@ -316,9 +317,9 @@ int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t beg
     if (err == 0)
         err = find_block(&rd);
     if (err == 0)
-        err = check_device(&rd, begin, begin_len);
-    if (err == 0)
         err = read_steps(&rd);
+    if (err == 0)
+        err = check_device(&rd, begin, begin_len);
     if (err == 0)
         err = read_fds(&rd);
     if (err == 0 && rd.r->facts->attached == 1)
