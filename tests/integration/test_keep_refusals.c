@@ -225,6 +225,24 @@ START_TEST(another_description)
 }
 END_TEST
 
+/* Nobody loses anything by it when there is no client. */
+START_TEST(another_description_and_no_client)
+{
+    struct keep *k = keep_start_described(OURS, KEEP_STORE_MAX);
+    struct user u;
+
+    keep_kill(k, SIGTERM);
+    keep_describe(k, OTHER);
+    ck_assert(keep_go_on(k));
+    ck_assert(!keep_log_has(k, HELD));
+    ck_assert(keep_log_has(k, "is dropped: it is that of a device with another description"));
+    ck_assert_uint_eq(keep_held(k), 2);
+    attach(&u, k);
+    detach(&u);
+    keep_stop(k);
+}
+END_TEST
+
 /* Without one that it cannot do without; with that again, it goes on. */
 START_TEST(missing_fds)
 {
@@ -542,6 +560,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = { another_description,
+                                   another_description_and_no_client,
                                    missing_fds,
                                    no_state,
                                    missing_memory,
