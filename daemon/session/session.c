@@ -102,7 +102,8 @@ void session_close(struct session *s, const char *reason)
     if (s->closing)
         return;
     s->closing = true;
-    stream_flush(s->stream);
+    if (!keeper_holds_back(s->host.keeper))
+        stream_flush(s->stream);
     keeper_begin(s->host.keeper, KEEPER_OTHER);
     if (s->attached) {
         observe_detached(&s->host, &s->info, reason);
