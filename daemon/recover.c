@@ -84,6 +84,8 @@ static void end_change(void *opaque)
 
 static int keep_token(struct daemon *d, int fd, enum token_owner who)
 {
+    if (!keeper_keeps(d->keeper))
+        return 0;
     d->token_serial = keeper_store(d->keeper, fd, "token");
     if (d->token_serial == 0)
         return -ENOSPC;
@@ -299,20 +301,22 @@ static int hold(struct daemon *d, const char *reason)
 
 /*
  * Whether the device is ours. A process that died in a handover may have left it to the other
- * daemon, which the token says; else it is whose the first claim is.
+ * daemon, which the token says; else it is whose the first claim is. Returns 0 or -errno.
  */
-static bool is_ours(struct recovered *r)
+static int find_owner(struct recovered *r, bool *ours)
 {
     struct token token = { 0 };
-    bool ours;
+    int err;
 
+    *ours = true;
     if (r->token < 0)
-        return true;
-    if (token_adopt(&r->token, &token) != 0)
-        return false;
-    ours = token_claim(&token, (enum token_owner)r->facts->token_owner);
+        return 0;
+    err = token_adopt(&r->token, &token);
+    if (err != 0)
+        return err;
+    *ours = token_claim(&token, (enum token_owner)r->facts->token_owner);
     token_fini(&token);
-    return ours;
+    return 0;
 }
 
 static int begin_anew(struct daemon *d)
@@ -332,6 +336,7 @@ int recover_run(struct daemon *d)
     struct block_header *header;
     struct recovered *r = NULL;
     char reason[RECOVERY_REASON_BYTES];
+    bool ours;
     int err;
 
     if (d->keeper == NULL)
@@ -352,14 +357,18 @@ int recover_run(struct daemon *d)
     if (err != 0)
         return hold(d, reason);
     header->generation = r->generation + 1;
-    if (!is_ours(r)) {
+    err = find_owner(r, &ours);
+    if (err == 0 && !ours) {
         log_info("keep", "the process before died in a handover, and the device is the other "
                          "daemon's: an empty one begins here");
         recovery_free(r);
         return begin_anew(d);
     }
     device_stop(d->dev);
-    err = apply(d, r, reason);
+    if (err != 0)
+        blame(reason, "the token of its handover", err);
+    else
+        err = apply(d, r, reason);
     if (err == 0) {
         if (migration_runs(d->migration))
             device_unfreeze(d->dev);

@@ -140,7 +140,9 @@ static void keep_as(struct handover *h, const char *error, const char *reason)
             h->host.thaw(h->host.opaque);
         end_change(h);
     } else if (h->phase >= PHASE_FREEZE) {
+        begin_change(h);
         device_resume_dma(h->host.dev);
+        end_change(h);
     }
     finish(h, &end);
 }

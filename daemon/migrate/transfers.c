@@ -57,6 +57,18 @@ int transfers_new(uv_loop_t *loop, struct device *dev, const struct transfers_ho
     return 0;
 }
 
+static void begin_change(const struct transfers *t)
+{
+    if (t->host.keeper != NULL)
+        t->host.keeper->begin(t->host.keeper->opaque);
+}
+
+static void end_change(const struct transfers *t)
+{
+    if (t->host.keeper != NULL)
+        t->host.keeper->end(t->host.keeper->opaque);
+}
+
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);
@@ -191,9 +203,23 @@ static void on_save(void *arg, int events)
     }
 }
 
-int transfers_save(struct transfers *t, int fd)
+/* What is saved is the device of one instant. */
+static int latch(struct transfers *t, struct saving **out)
 {
     bool runs = device_running(t->dev);
+    int err;
+
+    begin_change(t);
+    device_stop(t->dev);
+    err = saving_new(t->dev, false, out);
+    if (runs)
+        device_start(t->dev);
+    end_change(t);
+    return err;
+}
+
+int transfers_save(struct transfers *t, int fd)
+{
     struct transfer *x;
     int err;
 
@@ -204,10 +230,7 @@ int transfers_save(struct transfers *t, int fd)
     err = begin(t, fd, on_save, &x);
     if (err != 0)
         return err;
-    device_stop(t->dev);
-    err = saving_new(t->dev, false, &x->saving);
-    if (runs)
-        device_start(t->dev);
+    err = latch(t, &x->saving);
     if (err != 0) {
         end_transfer(x);
         return err;
@@ -276,19 +299,16 @@ static void refuse_stream(struct transfer *x)
 
 static int apply(struct transfer *x)
 {
-    const struct token_keeper *keeper = x->owner->host.keeper;
     struct device *dev = x->owner->dev;
     bool runs = device_running(dev);
     int err;
 
-    if (keeper != NULL)
-        keeper->begin(keeper->opaque);
+    begin_change(x->owner);
     device_stop(dev);
     err = loading_apply(x->loading);
     if (runs)
         device_start(dev);
-    if (keeper != NULL)
-        keeper->end(keeper->opaque);
+    end_change(x->owner);
     return err;
 }
 
