@@ -96,6 +96,7 @@ static void finish(struct receive *r, struct receive_end *end)
     uv_close((uv_handle_t *)&r->deadline, on_closed);
 }
 
+/* What was received, if anything: once. */
 static void put_back(struct receive *r)
 {
     struct device *dev = r->host.dev;
@@ -105,8 +106,10 @@ static void put_back(struct receive *r)
         device_drop_client(dev);
         r->host.abandon(r->host.opaque);
     }
+    r->adopted = false;
     if (r->loaded && device_load(dev, &r->ours, NULL, field) != 0)
         log_err("migrate", "the device cannot be as it was (%s): restart this daemon", field);
+    r->loaded = false;
     if (r->our_bar1 >= 0 && device_adopt_bar1(dev, &r->our_bar1) != 0)
         log_err("migrate", "there is no memory to take BAR1 back: restart this daemon");
     device_start(dev);
@@ -263,6 +266,8 @@ static int prepare(struct receive *r)
         return blame(r, "the token", err);
     begin_change(r);
     err = adopt_all(r, c);
+    if (err != 0) /* whoever comes after us must not find the source's client here */
+        put_back(r);
     end_change(r);
     return err;
 }
