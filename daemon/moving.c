@@ -256,9 +256,11 @@ static void on_handover_end(void *opaque, const struct handover_end *end)
         part(m);
     if (!m->unsure)
         m->host.moved(m->host.opaque, &outcome);
-    if (end->outcome == HANDOVER_LOST || (end->outcome == HANDOVER_MOVED && m->keep))
+    /* What is kept of us is not to be the device that has gone, also when we end. */
+    if (end->outcome == HANDOVER_LOST ||
+        (end->outcome == HANDOVER_MOVED && (m->keep || m->host.keeper != NULL)))
         renew(m);
-    else if (end->outcome == HANDOVER_MOVED)
+    if (end->outcome == HANDOVER_MOVED && !m->keep)
         m->host.leave(m->host.opaque, m->reason);
 }
 

@@ -33,18 +33,23 @@ static unsigned moves_of(unsigned normally)
     return text != NULL ? (unsigned)atoi(text) : normally;
 }
 
-/* vfuctl migrate, in the background. */
-static pid_t migrate(struct keep *from, struct keep *to)
+/* vfuctl migrate, in the background. Without keep the source ends. */
+static pid_t migrate_or_end(struct keep *from, struct keep *to, bool keep)
 {
-    char *argv[] = {
-        strdup("vfuctl"), strdup("--socket"),       strdup(keep_control(from)), strdup("migrate"),
-        strdup("--to"),   strdup(keep_control(to)), strdup("--keep"),           NULL
-    };
+    char *argv[] = { strdup("vfuctl"),
+                     strdup("--socket"),
+                     strdup(keep_control(from)),
+                     strdup("migrate"),
+                     strdup("--to"),
+                     strdup(keep_control(to)),
+                     NULL,
+                     NULL };
     const char *program = getenv("VFUCTL");
     posix_spawn_file_actions_t actions;
     pid_t pid;
 
     ck_assert_ptr_nonnull(program);
+    argv[6] = keep ? strdup("--keep") : NULL;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
@@ -53,6 +58,11 @@ static pid_t migrate(struct keep *from, struct keep *to)
     for (unsigned i = 0; argv[i] != NULL; i++)
         free(argv[i]);
     return pid;
+}
+
+static pid_t migrate(struct keep *from, struct keep *to)
+{
+    return migrate_or_end(from, to, true);
 }
 
 /* Each write counts. */
@@ -158,6 +168,35 @@ START_TEST(both_die)
 }
 END_TEST
 
+/* What is started where it was, which nothing forbids, is an empty device of its own. */
+START_TEST(the_source_ends)
+{
+    struct keep *a = keep_start(NULL, NULL, KEEP_STORE_MAX);
+    struct keep *b = keep_start(NULL, NULL, KEEP_STORE_MAX);
+    struct client *c = keep_connect(a);
+    struct client *other;
+    uint32_t rings = 0;
+    uint32_t other_rings = 0;
+    uint64_t value = 0;
+
+    turn(c, &rings);
+    turn(c, &rings);
+    ck_assert_int_gt(waitpid(migrate_or_end(a, b, false), NULL, 0), 0);
+    ck_assert(keep_restart(a, SIGCONT));
+    other = keep_connect(a);
+    ck_assert_int_eq(client_region_read(other, BAR1, 4096 + 8, &value, 8), 0);
+    ck_assert_uint_eq(value, 0);
+    turn(other, &other_rings);
+    ck_assert_int_eq(client_region_read(c, BAR1, 4096 + 8, &value, 8), 0);
+    ck_assert_uint_eq(value, 0x1122334455667788ull);
+    turn(c, &rings);
+    client_free(other);
+    client_free(c);
+    keep_stop(a);
+    keep_stop(b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keep: handover");
@@ -167,6 +206,7 @@ int main(void)
     tcase_add_test(tc, the_source_dies);
     tcase_add_test(tc, the_destination_dies);
     tcase_add_test(tc, both_die);
+    tcase_add_test(tc, the_source_ends);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
