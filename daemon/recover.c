@@ -26,11 +26,11 @@ static int put(void *opaque, int fd, const char *name)
     return service_store(d->options.service, fd, name);
 }
 
-static void drop(void *opaque, const char *name)
+static int drop(void *opaque, const char *name)
 {
     const struct daemon *d = opaque;
 
-    service_unstore(d->options.service, name);
+    return service_unstore(d->options.service, name);
 }
 
 static void collect(void *opaque, struct block_facts *facts, struct keeper_fds *fds,

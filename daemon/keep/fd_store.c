@@ -272,9 +272,26 @@ void fd_store_unput(struct fd_store *st, uint32_t serial)
         st->unused = true;
 }
 
-void fd_store_drop_unused(struct fd_store *st, int inherited)
+static int drop(struct fd_store *st, struct held *h)
 {
     char name[FD_STORE_NAME_BYTES];
+    int err;
+
+    make_name(h->role, h->serial, name);
+    err = st->host.drop(st->host.opaque, name);
+    if (err != 0)
+        return err;
+    close(h->fd);
+    h->serial = 0;
+    st->count--;
+    if (st->count < st->full_at - st->full_at / 4)
+        st->full_at = 0;
+    return 0;
+}
+
+void fd_store_drop_unused(struct fd_store *st, int inherited)
+{
+    bool told = true; /* else it has taken its time, and the rest is for the next time */
 
     if (!st->unused && !inherited)
         return;
@@ -283,13 +300,8 @@ void fd_store_drop_unused(struct fd_store *st, int inherited)
 
         if (h->serial == 0 || h->puts > 0 || (h->inherited && !inherited))
             continue;
-        make_name(h->role, h->serial, name);
-        st->host.drop(st->host.opaque, name);
-        close(h->fd);
-        h->serial = 0;
-        st->count--;
-        if (st->count < st->full_at - st->full_at / 4)
-            st->full_at = 0;
+        h->inherited = false;
+        told = told && drop(st, h) == 0;
     }
     st->unused = false;
 }

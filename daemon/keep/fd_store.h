@@ -19,7 +19,7 @@ struct fd_store_host {
     void *opaque;
     /* Returns 0 or -errno. fd stays the caller's. */
     int (*put)(void *opaque, int fd, const char *name);
-    void (*drop)(void *opaque, const char *name);
+    int (*drop)(void *opaque, const char *name);
     unsigned max; /* copies that are held at most */
 };
 
@@ -54,7 +54,11 @@ uint32_t fd_store_put(struct fd_store *st, int fd, const char *role);
 /* Takes back one put. What nobody has put any more goes with the next fd_store_drop_unused. */
 void fd_store_unput(struct fd_store *st, uint32_t serial);
 
-/* Drops what nobody has put any more; with inherited, also what was inherited and not put. */
+/*
+ * Drops what nobody has put any more; with inherited, also what was inherited and not put. What
+ * whoever holds it could not be told of is still held, and tried again the next time that something
+ * is to be dropped.
+ */
 void fd_store_drop_unused(struct fd_store *st, int inherited);
 
 /* Drops all of it. */

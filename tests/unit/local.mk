@@ -445,6 +445,13 @@ tests_unit_test_stream_keep_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_stream_keep_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_stream_keep_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_fd_store
+TESTS += tests/unit/test_fd_store
+tests_unit_test_fd_store_SOURCES = tests/unit/test_fd_store.c
+tests_unit_test_fd_store_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_fd_store_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_fd_store_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_evidence
 TESTS += tests/unit/test_evidence
 tests_unit_test_evidence_SOURCES = tests/unit/test_evidence.c \
