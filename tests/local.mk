@@ -8,6 +8,7 @@ AM_TESTS_ENVIRONMENT = \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir; \
 	top_builddir='$(abs_top_builddir)'; export top_builddir; \
 	VFIO_USERD='$(abs_top_builddir)/vfio-userd'; export VFIO_USERD; \
+	VFIO_USERD_FAULT='$(abs_top_builddir)/tests/e2e/vfio-userd-fault'; export VFIO_USERD_FAULT; \
 	VFUCTL='$(abs_top_builddir)/vfuctl'; export VFUCTL; \
 	VFU_CLIENT='$(abs_top_builddir)/vfu-client'; export VFU_CLIENT; \
 	ATTACH='$(abs_top_builddir)/tests/e2e/attach'; export ATTACH; \

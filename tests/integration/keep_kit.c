@@ -206,7 +206,7 @@ static void add_names(const struct keep *k, char *names, size_t size)
         len += (size_t)snprintf(names + len, size - len, ":%s", k->held[i].name);
 }
 
-static void start(struct keep *k)
+void keep_launch(struct keep *k)
 {
     static char names[KEEP_STORE_MAX * NAME_BYTES];
     static char sh[] = "sh";
@@ -308,7 +308,7 @@ static struct keep *keep_new(unsigned store)
 
 static struct keep *keep_begin(struct keep *k)
 {
-    start(k);
+    keep_launch(k);
     ck_assert_msg(wait_ready(k), "it does not start: %s", keep_log(k));
     return k;
 }
@@ -384,14 +384,9 @@ void keep_kill(struct keep *k, int signum)
         drain(k);
 }
 
-void keep_launch(struct keep *k)
-{
-    start(k);
-}
-
 bool keep_go_on(struct keep *k)
 {
-    start(k);
+    keep_launch(k);
     return wait_ready(k);
 }
 
@@ -408,16 +403,10 @@ void keep_deafen(struct keep *k, bool deaf)
     __atomic_store_n(&k->deaf, deaf, __ATOMIC_RELEASE);
 }
 
-static void start_another(struct keep *k, int signum)
-{
-    keep_kill(k, signum);
-    start(k);
-}
-
 bool keep_restart(struct keep *k, int signum)
 {
-    start_another(k, signum);
-    return wait_ready(k);
+    keep_kill(k, signum);
+    return keep_go_on(k);
 }
 
 static void *kill_on(void *arg)
@@ -428,7 +417,8 @@ static void *kill_on(void *arg)
         const struct timespec pause = { .tv_nsec = 1000 * (rand_r(&k->seed) % k->max_us) };
 
         nanosleep(&pause, NULL);
-        start_another(k, k->signum);
+        keep_kill(k, k->signum);
+        keep_launch(k);
         if (!k->early && !wait_ready(k))
             break;
     }
@@ -441,6 +431,12 @@ void keep_kill_early(struct keep *k, unsigned times, unsigned max_us, unsigned s
 {
     k->early = true;
     keep_restart_often(k, SIGKILL, times, max_us, seed);
+}
+
+void keep_follow(struct keep *k, unsigned times)
+{
+    k->early = true;
+    keep_restart_often(k, 0, times, 1, 1);
 }
 
 void keep_restart_often(struct keep *k, int signum, unsigned times, unsigned max_us, unsigned seed)

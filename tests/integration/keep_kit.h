@@ -56,6 +56,9 @@ void keep_restart_often(struct keep *k, int signum, unsigned times, unsigned max
 /* The same with SIGKILL within max_us after it was started, whether it is ready by then or not. */
 void keep_kill_early(struct keep *k, unsigned times, unsigned max_us, unsigned seed);
 
+/* Starts the next one each time that it has died by itself, so often. */
+void keep_follow(struct keep *k, unsigned times);
+
 /* Whether that goes on. */
 bool keep_restarting(struct keep *k);
 void keep_restarted(struct keep *k); /* waits for its end */

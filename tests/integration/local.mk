@@ -268,3 +268,11 @@ tests_integration_test_keep_refusals_SOURCES = tests/integration/test_keep_refus
 tests_integration_test_keep_refusals_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_refusals_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_refusals_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_fault
+TESTS += tests/integration/test_keep_fault
+tests_integration_test_keep_fault_SOURCES = tests/integration/test_keep_fault.c \
+	tests/e2e/load/fault.h $(INTEGRATION_KEEP)
+tests_integration_test_keep_fault_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_fault_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_fault_LDADD = $(TEST_LIBS)
