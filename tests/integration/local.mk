@@ -276,3 +276,10 @@ tests_integration_test_keep_fault_SOURCES = tests/integration/test_keep_fault.c 
 tests_integration_test_keep_fault_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_fault_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_fault_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_stages
+TESTS += tests/integration/test_keep_stages
+tests_integration_test_keep_stages_SOURCES = tests/integration/test_keep_stages.c $(INTEGRATION_KEEP)
+tests_integration_test_keep_stages_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_stages_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_stages_LDADD = $(TEST_LIBS)
