@@ -16,10 +16,11 @@ static uint8_t stack[16384]; /* for a fault that is the stack's end */
 static struct sigaction before[N_FAULTS];
 
 /* What would have happened happens: the handler that was there, or the end. */
-static void on_fault(int signum)
+static void on_fault(int signum, siginfo_t *info, void *context)
 {
     uint32_t *note = place;
 
+    (void)context;
     if (note != NULL)
         __atomic_store_n(note, 1, __ATOMIC_RELEASE);
     for (size_t i = 0; i < N_FAULTS; i++) {
@@ -28,7 +29,7 @@ static void on_fault(int signum)
     }
     /* A fault happens again when this returns; what was sent does not, and the sandbox lets nobody
      * send anything, to oneself neither. */
-    if (signum == SIGABRT) {
+    if (signum == SIGABRT || info->si_code <= 0) {
         raise(signum);
         signal(SIGILL, SIG_DFL);
         __builtin_trap();
@@ -37,7 +38,8 @@ static void on_fault(int signum)
 
 void fault_note_at(uint32_t *note)
 {
-    const struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER | SA_ONSTACK };
+    const struct sigaction action = { .sa_sigaction = on_fault,
+                                      .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK };
     const stack_t own = { .ss_sp = stack, .ss_size = sizeof(stack) };
     stack_t there;
     bool watched = place != NULL;

@@ -163,6 +163,23 @@ START_TEST(operators_are_told)
 }
 END_TEST
 
+/* A signal that somebody sends does not come again by itself, as a fault does. */
+START_TEST(faults_that_are_sent)
+{
+    const int faults[] = { SIGSEGV, SIGABRT, SIGBUS, SIGILL, SIGFPE };
+    struct keep *k = keep_start(NULL, NULL, KEEP_STORE_MAX);
+    struct load l;
+
+    begin(&l, k);
+    for (unsigned i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        ck_assert(keep_restart(k, faults[i]));
+        turn(&l);
+    }
+    end(&l);
+    keep_stop(k);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keep");
@@ -173,6 +190,7 @@ int main(void)
     tcase_add_test(tc, operators_are_told);
     tcase_add_test(tc, killed_while_it_recovers);
     tcase_add_test(tc, restarted_under_load);
+    tcase_add_test(tc, faults_that_are_sent);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
