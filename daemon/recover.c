@@ -265,6 +265,9 @@ static void log_recovered(const struct daemon *d, const struct recovered *r)
     if (d->recovered != NULL) {
         session_info(d->recovered, &client);
         snprintf(who, sizeof(who), "client %d stays attached", (int)client.pid);
+    } else if (r->facts->attached == 0 && r->facts->session.info.pid != 0) {
+        snprintf(who, sizeof(who), "client %d, which had no place in the store, is lost",
+                 (int)r->facts->session.info.pid);
     }
     log_event(
         LOG_EVENT_RECOVERED,

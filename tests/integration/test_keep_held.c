@@ -142,6 +142,24 @@ START_TEST(discarded)
 }
 END_TEST
 
+/* It has been said when there was no place for it, and is said again. */
+START_TEST(client_without_a_place)
+{
+    struct keep *k = keep_start(NULL, NULL, 3);
+    struct client *c = keep_connect(k);
+    uint8_t value;
+
+    ck_assert_int_eq(client_region_read(c, BAR1, 0, &value, 1), 0);
+    ck_assert(keep_log_has(k, "will not survive a crash of this process"));
+    ck_assert(keep_restart(k, SIGKILL));
+    ck_assert_msg(keep_log_has(k, "which had no place in the store, is lost"), "%s", keep_log(k));
+    ck_assert_int_ne(client_region_read(c, BAR1, 0, &value, 1), 0);
+    ck_assert(is_served(k));
+    client_free(c);
+    keep_stop(k);
+}
+END_TEST
+
 /* The first process of all is killed when its state is stored, or BAR1 only, and not complete. */
 static void begins_anew(bool with_state)
 {
@@ -180,6 +198,7 @@ int main(void)
     tcase_add_test(tc, nobody_is_served);
     tcase_add_test(tc, no_handovers);
     tcase_add_test(tc, discarded);
+    tcase_add_test(tc, client_without_a_place);
     tcase_add_test(tc, killed_before_it_has_begun);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
