@@ -352,9 +352,12 @@ int recover_run(struct daemon *d)
     if (fd_store_count(keeper_fds_stored(d->keeper)) == 0)
         return begin_anew(d);
     err = recovery_read(keeper_fds_stored(d->keeper), header->begin, header->begin_len, &r, reason);
-    if (err == -ESTALE)
+    if (err == -ESTALE) {
         log_info("keep", "what the process before has left is dropped: %s, and nobody was attached",
                  reason);
+        header->generation = r->generation + 1; /* it may be there still when we die */
+        recovery_free(r);
+    }
     if (err == -ENOENT || err == -ESTALE)
         return begin_anew(d);
     if (err != 0)

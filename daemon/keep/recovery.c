@@ -324,10 +324,9 @@ int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t beg
         err = read_fds(&rd);
     if (err == 0 && rd.r->facts->attached == 1)
         err = read_client(&rd);
-    if (err != 0) {
+    if (err == 0 || err == -ESTALE)
+        *out = rd.r;
+    else
         recovery_free(rd.r);
-        return err;
-    }
-    *out = rd.r;
-    return 0;
+    return err;
 }

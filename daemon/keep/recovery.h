@@ -42,8 +42,9 @@ struct recovered {
 /*
  * begin: what BEGIN of a saved state says of the device that is to be this one. Returns 0, the
  * caller to free *out; -ENOENT: the process had not come so far that it left anything; -ESTALE: it
- * is another device, which had no client; or another -errno: what was left cannot be used here. With
- * the reason in words, but for -ENOENT.
+ * is another device, which had no client, and *out, the caller's too, tells no more than its
+ * generation; or another -errno: what was left cannot be used here. With the reason in words, but
+ * for -ENOENT.
  */
 int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t begin_len,
                   struct recovered **out, char reason[RECOVERY_REASON_BYTES]);
