@@ -474,6 +474,12 @@ unsigned keep_held(struct keep *k)
     return n;
 }
 
+bool keep_ready(struct keep *k)
+{
+    drain(k);
+    return k->ready;
+}
+
 static bool has_role(const struct held *h, const char *role)
 {
     size_t len = strlen(role);

@@ -87,6 +87,9 @@ bool keep_status_has(struct keep *k, const char *text);
 
 pid_t keep_pid(const struct keep *k);
 
+/* Whether the present one has said that it is ready. */
+bool keep_ready(struct keep *k);
+
 /* Ends it for good: nothing is held any more. Its exit status is 0, and no sanitizer spoke. */
 void keep_stop(struct keep *k);
 

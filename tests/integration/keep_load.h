@@ -49,4 +49,8 @@ void load_end(struct load *l);
 /* Everything once. */
 void load_turn(struct load *l);
 
+/* One thing, of as many as there are. */
+#define LOAD_CHECKS 13
+void load_check(struct load *l, unsigned i);
+
 #endif

@@ -283,3 +283,11 @@ tests_integration_test_keep_stages_SOURCES = tests/integration/test_keep_stages.
 tests_integration_test_keep_stages_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_integration_test_keep_stages_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_keep_stages_LDADD = $(TEST_LIBS)
+
+check_PROGRAMS += tests/integration/test_keep_points
+TESTS += tests/integration/test_keep_points
+tests_integration_test_keep_points_SOURCES = tests/integration/test_keep_points.c \
+	tests/integration/keep_load.c tests/integration/keep_load.h $(INTEGRATION_KEEP)
+tests_integration_test_keep_points_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_integration_test_keep_points_CFLAGS = $(TEST_CFLAGS)
+tests_integration_test_keep_points_LDADD = $(TEST_LIBS)
