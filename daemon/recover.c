@@ -217,11 +217,11 @@ static int apply(struct daemon *d, struct recovered *r, char reason[RECOVERY_REA
     if (err != 0)
         return blame(reason, "BAR1's memory", err);
     device_put_held(d->dev, &r->facts->held);
-    if (r->facts->attached != 0)
+    if (r->attached)
         err = apply_client(d, r, reason);
     if (err != 0)
         return err;
-    if (r->facts->attached != 0 && r->state.irq.intx_masked != 0)
+    if (r->attached && r->state.irq.intx_masked != 0)
         irq_set(device_irq(d->dev), VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_MASK,
                 VFIO_PCI_INTX_IRQ_INDEX, 0, 1, NULL, NULL, 0);
     r->resume = -1;
@@ -265,7 +265,7 @@ static void log_recovered(const struct daemon *d, const struct recovered *r)
     if (d->recovered != NULL) {
         session_info(d->recovered, &client);
         snprintf(who, sizeof(who), "client %d stays attached", (int)client.pid);
-    } else if (r->facts->attached == 0 && r->facts->session.info.pid != 0) {
+    } else if (!r->attached && r->facts->session.info.pid != 0) {
         snprintf(who, sizeof(who), "client %d, which had no place in the store, is lost",
                  (int)r->facts->session.info.pid);
     }
@@ -275,11 +275,11 @@ static void log_recovered(const struct daemon *d, const struct recovered *r)
         LOG_LEVEL_INFO, "keep", "goes on where the process before has %s: %s%s",
         r->clean ? "stopped" : "died", who,
         r->replay.step != KEEPER_NONE ? ", and what it died in is done again" : "");
-    if (r->lost_files > 0)
+    if (r->lost_maps > 0)
         log_warning("keep",
-                    "%u of the client's memory files had no place in the store: what is in them is "
+                    "%u of the client's maps are in files that had no place in the store: they are "
                     "reached by messages from now on",
-                    r->lost_files);
+                    r->lost_maps);
 }
 
 /* It can be neither used nor dropped: nobody is served before an operator has decided. */

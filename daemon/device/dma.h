@@ -89,6 +89,9 @@ struct dma_record {
     uint32_t file;   /* the serial of what is behind it; 0: reached by message */
 };
 
+/* In place of a serial: a file that could not be stored. */
+#define DMA_FILE_NOT_STORED UINT32_MAX
+
 /* Where the map is kept for a later process, and its files. */
 struct dma_keeper {
     void *opaque;

@@ -142,11 +142,14 @@ static int check_room(struct iova *m, uint64_t iova, uint64_t size)
 static int add_range(struct iova *m, const struct dma_range *what, struct iova_file *file)
 {
     struct iova_range *range = calloc(1, sizeof(*range));
+    uint32_t serial = 0;
     int err;
 
     if (range == NULL)
         return -ENOMEM;
-    err = dma_table_add(&m->table, what, file != NULL ? file->serial : 0, &range->record);
+    if (file != NULL)
+        serial = file->serial != 0 ? file->serial : DMA_FILE_NOT_STORED;
+    err = dma_table_add(&m->table, what, serial, &range->record);
     if (err != 0) {
         free(range);
         return err;

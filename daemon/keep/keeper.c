@@ -18,6 +18,9 @@
 #define FAULTS_MAX 2
 #define DEATHS_MAX 10
 
+/* How often it is tried to have the block held; each may take its time. */
+#define STORE_TRIES 5
+
 /* A file descriptor of the facts, as it was when it was collected last. */
 struct known {
     int fd;
@@ -193,7 +196,7 @@ static uint32_t know(struct keeper *k, struct known *known, int fd, const char *
 {
     uint32_t serial;
 
-    if (fd == known->fd)
+    if (fd == known->fd && (fd < 0 || known->serial != 0))
         return known->serial;
     serial = fd >= 0 ? fd_store_put(k->store, fd, role) : 0;
     fd_store_unput(k->store, known->serial);
@@ -315,8 +318,7 @@ static void write_mark(struct keeper *k)
     struct block_mark *mark = &steps->marks[(steps->committed + 1) & 1];
 
     mark->facts = k->touched ? collect(k) : before->facts;
-    mark->faults = steps->kind == KEEPER_MESSAGE ? 0 : before->faults;
-    mark->deaths = steps->kind == KEEPER_MESSAGE ? 0 : before->deaths;
+    mark->faults = mark->deaths = 0; /* a step that a process has died in comes before all others */
     for (unsigned i = 0; i < BLOCK_STREAMS; i++) {
         if (k->streams[i] != NULL)
             stream_get_mark(k->streams[i], &mark->streams[i]);
@@ -381,6 +383,16 @@ uint32_t keeper_deadly(const struct keeper *k)
     return mark->faults >= FAULTS_MAX || mark->deaths >= DEATHS_MAX ? mark->deaths : 0;
 }
 
+/* Whoever holds it may be busy for a moment: then the client waits, and is not lost. */
+static bool store_block(struct keeper *k)
+{
+    bool stored = false;
+
+    for (unsigned i = 0; i < STORE_TRIES && !stored; i++)
+        stored = fd_store_put(k->store, k->memory.fd, "state") != 0;
+    return stored;
+}
+
 int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
 {
     struct block_steps *steps = &k->b->steps;
@@ -394,7 +406,7 @@ int keeper_complete(struct keeper *k, const struct keeper_replay *replay)
         open_step(k, replay->step, sizeof(struct device_state), false);
         k->replays = true;
     }
-    if (k->bar1.serial == 0 || fd_store_put(k->store, k->memory.fd, "state") == 0)
+    if (k->bar1.serial == 0 || !store_block(k))
         return -ENOSPC;
     __atomic_store_n(&k->b->header.complete, 1, __ATOMIC_RELEASE);
     fd_store_drop_unused(k->store, true);

@@ -168,7 +168,7 @@ static int read_steps(struct reader *rd)
     memcpy(&r->state, &rd->b->undo, steps->undo_len);
     r->replay.step = (enum keeper_step)steps->kind;
     r->replay.evidence = steps->evidence;
-    if (r->replay.step == KEEPER_MESSAGE && steps->begun != 0) {
+    if ((r->replay.step == KEEPER_MESSAGE || r->replay.step == KEEPER_TWIN) && steps->begun != 0) {
         r->replay.faults += steps->fault != 0;
         r->replay.deaths++;
     }
@@ -227,8 +227,6 @@ static void get_files(struct reader *rd, const uint32_t *serials, int32_t *index
         indexes[i] = fd >= 0 ? (int32_t)r->n_files : -1;
         if (fd >= 0)
             r->files[r->n_files++] = fd;
-        else
-            r->lost_files++;
     }
 }
 
@@ -252,8 +250,10 @@ static int read_maps(struct reader *rd)
     if (r->files != NULL && indexes != NULL) {
         get_files(rd, serials, indexes, n);
         for (unsigned i = 0; i < r->n_ranges; i++) {
-            if (r->ranges[i].file >= 0)
-                r->ranges[i].file = indexes[r->ranges[i].file];
+            if (r->ranges[i].file < 0)
+                continue;
+            r->ranges[i].file = indexes[r->ranges[i].file];
+            r->lost_maps += r->ranges[i].file < 0;
         }
     } else {
         err = -ENOMEM;
@@ -288,8 +288,8 @@ static int read_stream(struct reader *rd, unsigned i, struct stream_rest *rest)
         for (unsigned n = 0; n < kept->out_fds[j].nfds; n++) {
             int fd = fd_store_get(rd->store, NULL, kept->out_fds[j].serials[n]);
 
-            if (fd < 0)
-                return refuse(rd, "a file descriptor that was to be sent is not stored");
+            if (fd < 0) /* there was no place for it */
+                return -ENXIO;
             rd->r->unsent.fds[i][j][n] = fd;
         }
     }
@@ -304,7 +304,8 @@ static int read_client(struct reader *rd)
         err = read_stream(rd, 0, &rd->r->sockets.rest);
     if (err == 0 && rd->r->sockets.twin >= 0)
         err = read_stream(rd, 1, &rd->r->sockets.twin_rest);
-    return err;
+    rd->r->attached = err == 0;
+    return err == -ENXIO ? 0 : err; /* without what it was to get, the client is lost */
 }
 
 int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t begin_len,

@@ -23,6 +23,7 @@ struct recovered {
     const struct block_facts *facts;
     const struct vfio_device_feature_dma_logging_range *log_ranges;
     struct keeper_replay replay;
+    bool attached;       /* a client, of which all is here */
     bool clean;          /* the process had ended as it was told to */
     uint32_t generation; /* of its block */
     int bar1;
@@ -34,7 +35,7 @@ struct recovered {
     unsigned n_ranges;
     int *files; /* behind the ranges; those whose file was not kept have none */
     unsigned n_files;
-    unsigned lost_files;
+    unsigned lost_maps;
     struct session_sockets sockets; /* with what was received and not handled */
     struct session_unsent unsent;   /* and what was to be sent */
 };

@@ -170,6 +170,11 @@ static void say_deadly(const struct session *s, const struct stream_message *m)
             keeper_deadly(s->host.keeper), len, m->hdr.size, hex);
 }
 
+static bool is_command(const struct stream_message *m)
+{
+    return (m->hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND;
+}
+
 bool session_replay(struct session *s, bool twin)
 {
     struct stream *stream = twin ? s->twin.stream : s->stream;
@@ -178,15 +183,12 @@ bool session_replay(struct session *s, bool twin)
     if (stream == NULL || stream_next(stream, &m) != 1)
         return false;
     s->in_turn = true;
-    if (twin) {
-        twin_handle_message(s, &m);
-    } else if (keeper_deadly(s->host.keeper) == 0) {
-        session_handle_message(s, &m);
-    } else {
+    if (keeper_deadly(s->host.keeper) > 0)
         say_deadly(s, &m);
-        if ((m.hdr.flags & VFIO_USER_TYPE_MASK) == VFIO_USER_TYPE_COMMAND)
-            session_handle_message(s, &m);
-    }
+    if (twin && keeper_deadly(s->host.keeper) == 0)
+        twin_handle_message(s, &m);
+    else if (!twin && (keeper_deadly(s->host.keeper) == 0 || is_command(&m)))
+        session_handle_message(s, &m);
     stream_message_fini(twin ? s->twin.stream : s->stream, &m);
     keeper_touch(s->host.keeper);
     s->in_turn = false;
