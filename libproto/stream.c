@@ -286,9 +286,21 @@ static const char *role_of(const struct stream *s, uint64_t owner)
     return hdr.command == VFIO_USER_DEVICE_SET_IRQS ? "irq" : "in";
 }
 
+/* Fds from the nth on were looked at, and did not come with what was received then. */
+static void drop_received(struct stream *s, unsigned n)
+{
+    for (unsigned i = n; i < s->n_in_fds; i++) {
+        close_all(&s->in_fds[i].fd, 1);
+        stream_forget(s, s->in_fds[i].serial);
+    }
+    stream_unkeep_received(s, s->n_in_fds - n);
+    s->n_in_fds = n;
+}
+
 /*
  * The same where fds are in sight and are to outlive us: a copy of them is made and kept, and then
- * the bytes are taken, and only they.
+ * the bytes are taken, and only they. A look, unlike a read, also shows fds of what is behind the
+ * bytes; whether they came with these is told by the read, which says that it had no room for them.
  */
 static ssize_t take_kept(struct stream *s, size_t len)
 {
@@ -317,7 +329,10 @@ static ssize_t take_kept(struct stream *s, size_t len)
                              ? role_of(s, owner)
                              : "in",
                          at);
-    return receive(s, (size_t)n, NULL, &note);
+    n = receive(s, (size_t)n, NULL, &note);
+    if (n > 0 && (note->call.message.msg_flags & MSG_CTRUNC) == 0)
+        drop_received(s, before);
+    return n;
 }
 
 /* How much is to come of the message that has begun, when that is long; else 0. */
@@ -352,7 +367,9 @@ static ssize_t look_and_take(struct stream *s)
         return n;
     fds_in_sight = (msg.msg_flags & MSG_CTRUNC) != 0;
     len = take_at_once(s, (size_t)n, fds_in_sight);
-    return fds_in_sight && s->fd_table != NULL ? take_kept(s, len) : take(s, len);
+    /* The look has ended with the send that has the fds: they are not those of a message before. */
+    return fds_in_sight && s->fd_table != NULL && len == (size_t)n ? take_kept(s, len)
+                                                                   : take(s, len);
 }
 
 /*

@@ -57,6 +57,11 @@ void stream_keep_received(struct stream *s, unsigned n, const char *role, uint64
     }
 }
 
+void stream_unkeep_received(struct stream *s, unsigned n)
+{
+    __atomic_store_n(&s->fd_table->n_in, s->fd_table->n_in - n, __ATOMIC_RELEASE);
+}
+
 void stream_keep_queued(struct stream *s, struct stream_out_fds *with)
 {
     struct stream_fd_table *table = s->fd_table;
@@ -162,6 +167,13 @@ static void add_lost(const struct stream_note *note, struct stream_kept *out)
     out->in_fds[out->n_in_fds++].serial = 0;
 }
 
+/* Whether they were looked at before the last call, and did not come with what that received. */
+static bool came_not(const struct stream_note *note, const struct stream_kept_in *in)
+{
+    return in->at == note->at && note->kept == 0 &&
+           (note->call.message.msg_flags & MSG_CTRUNC) == 0;
+}
+
 static int read_in(const struct stream_memory *memory, const struct stream_mark *mark,
                    struct stream_kept *out)
 {
@@ -177,7 +189,7 @@ static int read_in(const struct stream_memory *memory, const struct stream_mark 
     for (uint64_t n = first; n < table->n_in; n++) {
         const struct stream_kept_in *in = &table->in[n % STREAM_KEPT_IN_FDS];
 
-        if (in->owner < mark->in_head || in->owner >= tail || in->at >= tail)
+        if (in->owner < mark->in_head || in->owner >= tail || in->at >= tail || came_not(note, in))
             continue;
         if (out->n_in_fds == STREAM_REST_FDS)
             return -EINVAL;

@@ -39,8 +39,8 @@ struct stream {
     size_t in_size;
     size_t in_head;
     size_t in_tail;
-    uint64_t in_pos;   /* position in the stream of in[in_head] */
-    unsigned shorts;   /* fills in a row that brought one short message: the next may be the same */
+    uint64_t in_pos; /* position in the stream of in[in_head] */
+    unsigned shorts; /* fills in a row that brought one short message: the next may be the same */
     struct stream_in_fd in_fds[STREAM_CONTROL_MAX_FDS + 1];
     unsigned n_in_fds;
 
@@ -74,6 +74,9 @@ struct stream_note *stream_next_note(struct stream_notes *notes, uint64_t at, ui
 /* Keeps the received fds from the nth on, which count when bytes behind position at are received.
  */
 void stream_keep_received(struct stream *s, unsigned n, const char *role, uint64_t at);
+
+/* The last n were not received after all. */
+void stream_unkeep_received(struct stream *s, unsigned n);
 
 /* Keeps the fds of a message that is queued now; forgets them when it is sent. */
 void stream_keep_queued(struct stream *s, struct stream_out_fds *with);

@@ -438,6 +438,13 @@ tests_unit_test_session_moves_CPPFLAGS = $(TEST_CPPFLAGS)
 tests_unit_test_session_moves_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_session_moves_LDADD = $(TEST_LIBS)
 
+check_PROGRAMS += tests/unit/test_stream_deaths
+TESTS += tests/unit/test_stream_deaths
+tests_unit_test_stream_deaths_SOURCES = tests/unit/test_stream_deaths.c tests/unit/stream_kit.h
+tests_unit_test_stream_deaths_CPPFLAGS = $(TEST_CPPFLAGS)
+tests_unit_test_stream_deaths_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_stream_deaths_LDADD = $(TEST_LIBS)
+
 check_PROGRAMS += tests/unit/test_stream_keep
 TESTS += tests/unit/test_stream_keep
 tests_unit_test_stream_keep_SOURCES = tests/unit/test_stream_keep.c tests/unit/stream_kit.h
