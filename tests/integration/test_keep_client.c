@@ -52,25 +52,25 @@ END_TEST
 
 START_TEST(killed_with_one_socket)
 {
-    run(false, SIGKILL, from_environment("KILLS", 150), 5000);
+    run(false, SIGKILL, from_environment("KILLS", 90), 5000);
 }
 END_TEST
 
 START_TEST(killed_with_a_twin)
 {
-    run(true, SIGKILL, from_environment("KILLS", 150), 5000);
+    run(true, SIGKILL, from_environment("KILLS", 90), 5000);
 }
 END_TEST
 
 START_TEST(killed_early)
 {
-    run(true, SIGKILL, from_environment("KILLS", 150), 0);
+    run(true, SIGKILL, from_environment("KILLS", 90), 0);
 }
 END_TEST
 
 START_TEST(restarted)
 {
-    run(true, SIGTERM, from_environment("KILLS", 50), 5000);
+    run(true, SIGTERM, from_environment("KILLS", 30), 5000);
 }
 END_TEST
 

@@ -138,7 +138,7 @@ static bool kill_at(struct keep *k, struct user *u, unsigned points)
 static void kill_at_all(bool twin)
 {
     struct keep *k = keep_start_described(LOAD_DESCRIPTION, KEEP_STORE_MAX);
-    unsigned step = step_of(23);
+    unsigned step = step_of(41);
     static struct user u;
     unsigned kills = 0;
 
@@ -257,7 +257,7 @@ static bool kill_recovering(struct gap *g, bool in_step, unsigned points)
 START_TEST(while_it_recovers)
 {
     struct gap g = { .k = keep_start(NULL, NULL, KEEP_STORE_MAX) };
-    unsigned step = step_of(31);
+    unsigned step = step_of(61);
     struct vfio_user_io_fd entry;
     unsigned nfds = 2;
     unsigned points = 200; /* the program has to be loaded */

@@ -396,7 +396,7 @@ static void expect_answer(struct keep *k)
 
 START_TEST(garbage)
 {
-    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 40;
+    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 25;
     uint32_t seed = getenv("SEED") != NULL ? (uint32_t)atoi(getenv("SEED")) : 1;
     struct keep *k = keep_start_described(OURS, KEEP_STORE_MAX);
     unsigned held = 0;

@@ -346,7 +346,7 @@ END_TEST
 /* Deaths around it: also of the process that has just fired it, and not said that it is ready. */
 START_TEST(deadlines_while_it_dies_early)
 {
-    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 12;
+    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 8;
     struct client *c;
     struct keep *k = begin(&c);
     int fd;
@@ -479,7 +479,7 @@ START_TEST(nothing_leaks)
 {
     static const char *const roles[] = { "state", "bar", "client", "irq" };
     static const unsigned counts[] = { 1, 1, 1, 3 };
-    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 500;
+    unsigned times = getenv("TIMES") != NULL ? (unsigned)atoi(getenv("TIMES")) : 200;
     struct client *c;
     struct keep *k = begin(&c);
     unsigned fds;
