@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "config.h"
 
@@ -14,6 +15,13 @@ static const char *fixed_key(const struct reload_outcome *outcome)
             return outcome->changed[i].key;
     }
     return NULL;
+}
+
+/* A restart keeps the device that the guest has: see recover.h. */
+static bool is_seen_by_guest(const char *key)
+{
+    return strncmp(key, "pci.", 4) == 0 || strcmp(key, "bar1.size") == 0 ||
+           strcmp(key, "bar1.clear_on_reset") == 0 || strcmp(key, "dma_on_irq") == 0;
 }
 
 int reload_read(const char *file, bool optional, const struct device_description *current,
@@ -37,8 +45,9 @@ int reload_read(const char *file, bool optional, const struct device_description
         *out = d;
         return 0;
     }
-    snprintf(outcome->reason, sizeof(outcome->reason), "%s: %s: changes only with a restart",
-             file != NULL ? file : "the default device", key);
+    snprintf(outcome->reason, sizeof(outcome->reason), "%s: %s: changes only with a %s",
+             file != NULL ? file : "the default device", key,
+             is_seen_by_guest(key) ? "stop and a start" : "restart");
     outcome->n_changed = 0;
     description_fini(&d);
     return -EINVAL;

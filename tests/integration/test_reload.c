@@ -100,7 +100,7 @@ START_TEST(test_refused_as_a_whole)
 
     server_start(&s, MAPS(3));
     server_describe(&s, FIXED(5));
-    expect_refused(&s, "bar1.size: changes only with a restart");
+    expect_refused(&s, "bar1.size: changes only with a stop and a start");
     ck_assert_uint_eq(told_maps(&s), 3);
     server_describe(&s, "{\"limits\": {\"max_dma_maps\": 5}, \"log_level\": \"loud\"}");
     expect_refused(&s, "log_level: must be one of err, warning, info, debug");
@@ -135,7 +135,7 @@ START_TEST(test_sighup)
         ck_assert_int_lt(now_ms(), until);
     server_describe(&s, FIXED(9));
     ck_assert_int_eq(kill(s.pid, SIGHUP), 0);
-    wait_for_log(&s, "bar1.size: changes only with a restart");
+    wait_for_log(&s, "bar1.size: changes only with a stop and a start");
     ck_assert_uint_eq(told_maps(&s), 7);
     server_stop(&s);
 }
@@ -181,7 +181,7 @@ START_TEST(test_reloads_leave_nothing)
     fds = server_fds(&s);
     for (int i = 0; i < 20; i++) {
         server_describe(&s, changed);
-        expect_refused(&s, "pci.capabilities[0].data: changes only with a restart");
+        expect_refused(&s, "pci.capabilities[0].data: changes only with a stop and a start");
         server_describe(&s, kept);
         expect_changed(&s, "{\"changed\":[]}");
     }

@@ -118,13 +118,13 @@ START_TEST(the_first_fixed_key_refuses_all)
     begin(NULL, &current);
     write_file("{\"log_level\": \"debug\", \"bar1\": {\"size\": \"64K\"}}");
     expect_refused(&current, path, false, -EINVAL,
-                   refusal("bar1.size: changes only with a restart"));
+                   refusal("bar1.size: changes only with a stop and a start"));
     write_file("{\"profile\": \"qemu\", \"pci\": {\"capabilities\": [{\"kind\": \"pm\","
                " \"no_soft_reset\": false}]}}");
     expect_refused(&current, path, false, -EINVAL, refusal("profile: changes only with a restart"));
     write_file("{\"pci\": {\"capabilities\": [{\"kind\": \"pm\", \"no_soft_reset\": false}]}}");
     expect_refused(&current, path, true, -EINVAL,
-                   refusal("pci.capabilities[0].no_soft_reset: changes only with a restart"));
+                   refusal("pci.capabilities[0].no_soft_reset: changes only with a stop and a start"));
     end(&current);
 }
 END_TEST
@@ -164,9 +164,9 @@ START_TEST(the_default_device_may_be_another)
 
     begin("{\"dma_on_irq\": true}", &current);
     expect_refused(&current, path, true, -EINVAL,
-                   refusal("dma_on_irq: changes only with a restart"));
+                   refusal("dma_on_irq: changes only with a stop and a start"));
     expect_refused(&current, NULL, true, -EINVAL,
-                   "the default device: dma_on_irq: changes only with a restart");
+                   "the default device: dma_on_irq: changes only with a stop and a start");
     end(&current);
 }
 END_TEST
