@@ -39,7 +39,8 @@ void method_trigger_irq(const struct control_host *host, struct json_object *par
     } else if (vector < 0 || vector > UINT16_MAX) {
         method_invalid_parameter(out, "vector");
     } else if ((err = device_trigger_irq(host->dev, index, (uint32_t)vector, &how)) == -EBUSY) {
-        method_busy(out, "the device is stopped: it is being moved");
+        if (!method_is_busy(host, out))
+            method_busy(out, "the device is stopped");
     } else if (err != 0) {
         out->error = METHOD_INTERFACE ".NoSuchIrq";
         method_add_string(out->parameters, "index", name);

@@ -100,6 +100,7 @@ START_TEST(nobody_is_served)
     ck_assert(keep_status_has(k, "a state is held that cannot be used"));
     ck_assert(!is_served(k));
     ck_assert_int_ne(vfuctl(k, "reset", NULL, NULL), 0);
+    ck_assert_int_ne(vfuctl(k, "trigger-irq", NULL, NULL), 0);
     ck_assert_uint_eq(keep_held(k), 2);
     keep_stop(k);
 }
