@@ -108,8 +108,8 @@ static void on_migration(void *opaque, const char *from, const char *to)
 }
 
 /*
- * What is left for guest memory when connections, interrupts and the loop have theirs, and each that
- * is stored its duplicate.
+ * What is left for guest memory when connections, interrupts and the loop have theirs, and each
+ * that is stored its duplicate.
  */
 static uint32_t max_files(const struct daemon *d)
 {
@@ -118,8 +118,7 @@ static uint32_t max_files(const struct daemon *d)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX)
         return UINT32_MAX;
-    return limit.rlim_cur > 2 * own ? (uint32_t)limit.rlim_cur - own
-                                    : (uint32_t)limit.rlim_cur / 2;
+    return limit.rlim_cur > 2 * own ? (uint32_t)limit.rlim_cur - own : (uint32_t)limit.rlim_cur / 2;
 }
 
 static int make_device(struct daemon *d)

@@ -369,7 +369,7 @@ START_TEST(token_that_is_not_kept)
     wait_until(&s.loop, &s.ended);
     expect_kept(&s, 0);
     ck_assert_msg(strstr(s.reason, strerror(ENOSPC)) != NULL, "%s", s.reason);
-    expect_calls(&s.kept, "T", true);
+    expect_calls(&s.kept, "T()", true);
     ck_assert_uint_eq(hear_next(&s.loop, &s.peer), HANDOVER_ABORT);
     ck_assert_uint_eq(hear_next(&s.loop, &s.peer), HUNG_UP);
     source_fini(&s);

@@ -123,8 +123,9 @@ START_TEST(the_first_fixed_key_refuses_all)
                " \"no_soft_reset\": false}]}}");
     expect_refused(&current, path, false, -EINVAL, refusal("profile: changes only with a restart"));
     write_file("{\"pci\": {\"capabilities\": [{\"kind\": \"pm\", \"no_soft_reset\": false}]}}");
-    expect_refused(&current, path, true, -EINVAL,
-                   refusal("pci.capabilities[0].no_soft_reset: changes only with a stop and a start"));
+    expect_refused(
+        &current, path, true, -EINVAL,
+        refusal("pci.capabilities[0].no_soft_reset: changes only with a stop and a start"));
     end(&current);
 }
 END_TEST
