@@ -24,8 +24,9 @@ struct daemon_options {
     const char *config;                     /* its file; NULL: the default device */
     bool config_optional;                   /* without the file, the default device */
     bool described;                         /* the file was there */
-    bool discard_state;                     /* what a process before has left is dropped */
-    bool log_level_given;                   /* on the command line: a reload leaves it alone */
+    const char *hold;     /* why what was left cannot be used; NULL: perhaps it can */
+    bool discard_state;   /* what a process before has left is dropped */
+    bool log_level_given; /* on the command line: a reload leaves it alone */
     struct service *service;
     void (*on_phase)(const char *phase); /* of a handover, for tests; NULL */
 };

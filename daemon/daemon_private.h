@@ -34,7 +34,7 @@ struct daemon {
     uint32_t token_serial;
     enum token_owner token_owner; /* who we are in it */
     const char *after;            /* what this process follows; NULL: nothing */
-    char held[192];               /* why what was left cannot be used; "": it can, or nothing was */
+    char held[256];               /* why what was left cannot be used; "": it can, or nothing was */
     struct device *dev;
     struct migration *migration;
     struct listener *listener;

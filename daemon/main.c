@@ -41,6 +41,7 @@ struct options {
     struct daemon_options daemon;
     const char *instance;
     struct instance place;
+    char hold[512];    /* why what was left cannot be used */
     bool wants_folder; /* its sockets are to be made there */
 };
 
@@ -308,6 +309,17 @@ static int run(struct options *o)
     return EXIT_SUCCESS;
 }
 
+/*
+ * Whether a client waits for this process, which it would lose if that did not start: rather none
+ * is served until the description is mended.
+ */
+static bool may_hold(const struct options *o)
+{
+    return o->action == ACTION_RUN && !o->daemon.discard_state &&
+           service_store_max(o->daemon.service) > 0 &&
+           service_has_stored(o->daemon.service, "client");
+}
+
 /* Returns 0 or -errno, with the reason logged and told. */
 static int load_description(struct options *o, struct device_description *out)
 {
@@ -320,6 +332,13 @@ static int load_description(struct options *o, struct device_description *out)
     if (err < 0) {
         log_event(LOG_EVENT_DESCRIPTION_REFUSED, LOG_FIELDS(LOG_TEXT("REASON", error.text)),
                   LOG_LEVEL_ERR, "config", "%s", error.text);
+        if (may_hold(o)) {
+            snprintf(o->hold, sizeof(o->hold), "%s", error.text);
+            o->daemon.hold = o->hold;
+            o->daemon.description = out;
+            description_default(out);
+            return 0;
+        }
         if (o->daemon.service != NULL)
             service_failed(o->daemon.service, error.text, -err);
         return err;

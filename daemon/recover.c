@@ -15,6 +15,9 @@
 #include "session/freeze.h"
 #include "session/session_keep.h"
 
+/* BAR1, the state, and that of the next process. */
+#define STORE_MIN 3
+
 /*
  * The keeper's host
  */
@@ -147,6 +150,12 @@ int recover_make_keeper(struct daemon *d)
 
     if (store_host.max == 0)
         return 0;
+    if (store_host.max < STORE_MIN) {
+        log_warning("keep",
+                    "a store of %u file descriptors (FDSTORE) is too small: nothing is kept",
+                    store_host.max);
+        return 0;
+    }
     err = fd_store_new(&store_host, &store);
     if (err != 0)
         return err;
@@ -344,6 +353,8 @@ int recover_run(struct daemon *d)
 
     if (d->keeper == NULL)
         return 0;
+    if (d->options.hold != NULL)
+        return hold(d, d->options.hold);
     header = &keeper_block(d->keeper)->header;
     err = content_begin(d->dev, header->begin, sizeof(header->begin));
     if (err < 0)
@@ -351,7 +362,7 @@ int recover_run(struct daemon *d)
     header->begin_len = (uint32_t)err;
     if (fd_store_count(keeper_fds_stored(d->keeper)) == 0)
         return begin_anew(d);
-    err = recovery_read(keeper_fds_stored(d->keeper), header->begin, header->begin_len, &r, reason);
+    err = recovery_read(keeper_fds_stored(d->keeper), d->dev, &r, reason);
     if (err == -ESTALE) {
         log_info("keep", "what the process before has left is dropped: %s, and nobody was attached",
                  reason);

@@ -136,13 +136,19 @@ static int find_block(struct reader *rd)
     return check_header(rd, &rd->b->header, rd->r->memory.size);
 }
 
-static int check_device(struct reader *rd, const uint8_t *begin, size_t len)
+static int check_device(struct reader *rd, const struct device *dev)
 {
     const struct block_header *h = &rd->b->header;
+    struct content_difference d = { .ours = "" };
 
-    if (h->begin_len == len && memcmp(h->begin, begin, len) == 0)
+    if (h->begin_len <= sizeof(h->begin) &&
+        content_check_begin(dev, h->begin, h->begin_len, &d) == 0)
         return 0;
-    refuse(rd, "it is that of a device with another description");
+    if (d.ours[0] != '\0')
+        refuse(rd, "it is that of a device with another description: %s is %s here and %s there",
+               d.field, d.ours, d.theirs);
+    else
+        refuse(rd, "it is that of a device with another description");
     return rd->r->facts->attached != 0 ? -EINVAL : -ESTALE;
 }
 
@@ -308,8 +314,8 @@ static int read_client(struct reader *rd)
     return err == -ENXIO ? 0 : err; /* without what it was to get, the client is lost */
 }
 
-int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t begin_len,
-                  struct recovered **out, char reason[RECOVERY_REASON_BYTES])
+int recovery_read(const struct fd_store *store, const struct device *dev, struct recovered **out,
+                  char reason[RECOVERY_REASON_BYTES])
 {
     struct reader rd = { .store = store, .r = new_recovered(), .reason = reason };
     int err = rd.r != NULL ? 0 : -ENOMEM;
@@ -320,7 +326,7 @@ int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t beg
     if (err == 0)
         err = read_steps(&rd);
     if (err == 0)
-        err = check_device(&rd, begin, begin_len);
+        err = check_device(&rd, dev);
     if (err == 0)
         err = read_fds(&rd);
     if (err == 0 && rd.r->facts->attached == 1)

@@ -14,7 +14,7 @@
 #include "session/session_keep.h"
 #include "session/snapshot.h"
 
-#define RECOVERY_REASON_BYTES 192
+#define RECOVERY_REASON_BYTES 256
 
 /* Fds that are not -1 are the structure's, until their slot is set to -1. */
 struct recovered {
@@ -41,14 +41,14 @@ struct recovered {
 };
 
 /*
- * begin: what BEGIN of a saved state says of the device that is to be this one. Returns 0, the
+ * dev: the device that is to be this one, of which only the description counts. Returns 0, the
  * caller to free *out; -ENOENT: the process had not come so far that it left anything; -ESTALE: it
  * is another device, which had no client, and *out, the caller's too, tells no more than its
  * generation; or another -errno: what was left cannot be used here. With the reason in words, but
  * for -ENOENT.
  */
-int recovery_read(const struct fd_store *store, const uint8_t *begin, size_t begin_len,
-                  struct recovered **out, char reason[RECOVERY_REASON_BYTES]);
+int recovery_read(const struct fd_store *store, const struct device *dev, struct recovered **out,
+                  char reason[RECOVERY_REASON_BYTES]);
 
 /* NULL is allowed. */
 void recovery_free(struct recovered *r);

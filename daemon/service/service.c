@@ -164,6 +164,17 @@ unsigned service_stored(const struct service *s)
     return s->n_stored;
 }
 
+bool service_has_stored(const struct service *s, const char *role)
+{
+    size_t len = strlen(role);
+
+    for (unsigned i = 0; i < s->n_stored; i++) {
+        if (strncmp(s->stored[i].name, role, len) == 0 && s->stored[i].name[len] == '-')
+            return true;
+    }
+    return false;
+}
+
 int service_take_stored(struct service *s, unsigned i, char name[SERVICE_NAME_BYTES])
 {
     int fd;

@@ -41,8 +41,9 @@ void service_free(struct service *s);
 /* The passed socket of that name, the caller's from now on; -1: there is none (any more). */
 int service_take_fd(struct service *s, const char *name);
 
-/* How many stored descriptors were passed. */
+/* How many stored descriptors were passed; and whether one of them is called ROLE-number. */
 unsigned service_stored(const struct service *s);
+bool service_has_stored(const struct service *s, const char *role);
 
 /* Stored descriptor i, the caller's from now on, with its name; -1: it was taken already. */
 int service_take_stored(struct service *s, unsigned i, char name[SERVICE_NAME_BYTES]);

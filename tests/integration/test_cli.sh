@@ -202,7 +202,7 @@ expect 0 '^changed: limits.max_dma_maps, log_level$' 'reload' "${reload[@]}" rel
 timeout 30 "$VFU_CLIENT" --quiet --socket-path "$dir/device.sock" --doorbell-speed 1 > /dev/null
 expect 0 '^1$' 'the log level holds' grep -c ' attached:' "$dir/log"
 description live '{ "log_level": "info", "dma_on_irq": true }'
-expect 1 'ReloadRefused reason=.*/live.json: dma_on_irq: changes only with a restart' \
+expect 1 'ReloadRefused reason=.*/live.json: dma_on_irq: changes only with a stop and a start' \
     'reload refused' "${reload[@]}" reload
 description live '{ "log_level": "info" }'
 expect 0 '^changed: log_level$' 'reload after a refusal' "${reload[@]}" reload

@@ -221,24 +221,34 @@ START_TEST(another_description)
     ck_assert(keep_go_on(k));
     check_alive(&u);
     detach(&u);
+    keep_kill(k, SIGTERM);
+    keep_describe(k, OTHER); /* nobody loses anything by it without a client */
+    ck_assert(keep_go_on(k));
+    ck_assert(keep_log_has(k, "is dropped: it is that of a device with another description"));
+    ck_assert_uint_eq(keep_held(k), 2);
     keep_stop(k);
 }
 END_TEST
 
-/* Nobody loses anything by it when there is no client. */
-START_TEST(another_description_and_no_client)
+/* A typing error must not cost a guest its device; without one, the start fails as ever. */
+START_TEST(a_description_that_is_none)
 {
     struct keep *k = keep_start_described(OURS, KEEP_STORE_MAX);
     struct user u;
 
-    keep_kill(k, SIGTERM);
-    keep_describe(k, OTHER);
-    ck_assert(keep_go_on(k));
-    ck_assert(!keep_log_has(k, HELD));
-    ck_assert(keep_log_has(k, "is dropped: it is that of a device with another description"));
-    ck_assert_uint_eq(keep_held(k), 2);
     attach(&u, k);
+    keep_kill(k, SIGTERM);
+    keep_describe(k, "{ \"pci\": { \"vendor\": \"0x123456\" } }");
+    expect_held(k, "pci.vendor");
+    keep_describe(k, OURS);
+    ck_assert(keep_go_on(k));
+    check_alive(&u);
     detach(&u);
+    keep_kill(k, SIGTERM);
+    keep_describe(k, "{ \"pci\": { \"vendor\": \"0x123456\" } }");
+    ck_assert(!keep_go_on(k));
+    keep_describe(k, OURS);
+    ck_assert(keep_go_on(k));
     keep_stop(k);
 }
 END_TEST
@@ -523,6 +533,10 @@ START_TEST(no_store)
     ck_assert_uint_eq(read_reg(u.c, REG_TRAPPED, 4), 0);
     client_free(u.c);
     keep_stop(k);
+    k = keep_start_described(OURS, 2); /* less than what it takes to follow */
+    ck_assert(keep_log_has(k, "is too small"));
+    ck_assert_uint_eq(keep_held(k), 0);
+    keep_stop(k);
 }
 END_TEST
 
@@ -560,7 +574,7 @@ END_TEST
 int main(void)
 {
     const TTest *const tests[] = { another_description,
-                                   another_description_and_no_client,
+                                   a_description_that_is_none,
                                    missing_fds,
                                    no_state,
                                    missing_memory,
