@@ -52,15 +52,20 @@ struct life {
  * The keeper
  */
 
-static void commit(struct life *l)
+static void drop(struct life *l)
 {
-    stream_get_mark(l->s, &l->world->mark);
     for (unsigned i = 0; i < FDS; i++) {
         if (l->drops[i])
             close(l->held[i]);
         l->held[i] = l->drops[i] ? -1 : l->held[i];
         l->drops[i] = false;
     }
+}
+
+static void commit(struct life *l)
+{
+    stream_get_mark(l->s, &l->world->mark);
+    drop(l);
 }
 
 static uint32_t store(void *opaque, int fd, const char *role)
@@ -285,13 +290,12 @@ static void end(struct life *l)
 {
     stream_free(l->s);
     stream_free(l->from_us);
-    commit(l);
+    drop(l);
     close(l->socket);
     close(l->peer);
     free(l->world);
 }
 
-/* stream_get_mark is of no use behind stream_free. */
 static unsigned still_held(const struct life *l)
 {
     unsigned n = 0;
