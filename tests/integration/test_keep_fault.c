@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -230,30 +230,19 @@ START_TEST(twice_without_a_reply)
 }
 END_TEST
 
-/* The signal of a fault that somebody sends ends the process at once, as without us. */
-START_TEST(sent)
-{
-    static const int signals[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
-    struct doomed d;
-
-    begin(&d);
-    ck_assert(keep_restart(d.k, signals[_i]));
-    ring(&d);
-    check_device(&d);
-    end(&d);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("keep_fault");
     TCase *tc = tcase_create("keep_fault");
 
+#ifdef __SANITIZE_ADDRESS__
+    printf("SKIP: a sanitizer ends the process in its own way\n");
+    return 77;
+#endif
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, once, 0, 2);
     tcase_add_loop_test(tc, twice, 0, 2);
     tcase_add_test(tc, twice_without_a_reply);
-    tcase_add_loop_test(tc, sent, 0, 5);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
 }
