@@ -290,19 +290,22 @@ END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("keep_points");
-    TCase *used = tcase_create("used");
-    TCase *recovers = tcase_create("recovers");
+    Suite *suite;
+    TCase *used;
+    TCase *recovers;
 
+    if (!may_trace()) {
+        printf("SKIP: no process may be traced here\n");
+        return 77;
+    }
+    suite = suite_create("keep_points");
+    used = tcase_create("used");
+    recovers = tcase_create("recovers");
     tcase_set_timeout(used, 600);
     tcase_set_timeout(recovers, 600);
     tcase_add_loop_test(used, while_it_is_used, 0, 2);
     tcase_add_loop_test(recovers, while_it_recovers, 0, 2);
     suite_add_tcase(suite, used);
     suite_add_tcase(suite, recovers);
-    if (!may_trace()) {
-        printf("SKIP: no process may be traced here\n");
-        return 77;
-    }
     return run_suite(suite);
 }
