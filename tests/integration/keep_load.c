@@ -20,7 +20,7 @@
 #define REG_TRAPPED      0x808
 #define RW               (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 #define DISABLE          (VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER)
-#define LATER_NS         400000u
+#define LATER_NS         3000000u
 #define TIMEOUT_MS       20000
 
 /* Where guest memory is. */
@@ -89,8 +89,9 @@ static void fire(struct load *l)
 
     clock_gettime(CLOCK_REALTIME, &t);
     write_reg(l->c, REG_TIMER_NSEC,
-              l->turns % 2 == 0 ? 1 + l->turns
-                                : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec + LATER_NS,
+              l->turns / 2 % 2 == 0
+                  ? 1 + l->turns
+                  : (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec + LATER_NS,
               8);
     l->interrupts++;
 }
