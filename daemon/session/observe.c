@@ -86,6 +86,14 @@ void observe_refused(const struct session_host *host, pid_t pid, const char *rea
     tell(host, &event);
 }
 
+void observe_out_of_step(const struct session_host *host, pid_t pid)
+{
+    if (log_limit_pass(host->limit, "session"))
+        log_event(LOG_EVENT_CLIENT_OUT_OF_STEP, LOG_FIELDS(LOG_NUMBER("CLIENT_PID", pid)),
+                  LOG_LEVEL_WARNING, "session",
+                  "pid %d: the stream is out of step: bad size or type in a header", (int)pid);
+}
+
 void observe_request(const struct session_host *host, const struct vfio_user_header *request,
                      int err, uint64_t began)
 {

@@ -24,6 +24,9 @@ void observe_left(const struct session_host *host, const struct client_info *cli
 /* A connection was turned away. */
 void observe_refused(const struct session_host *host, pid_t pid, const char *reason);
 
+/* What a connection sent is no message. */
+void observe_out_of_step(const struct session_host *host, pid_t pid);
+
 /*
  * A request has been handled; err: its outcome. began: uv_hrtime() before that; not looked at for
  * one that has no answer.

@@ -493,16 +493,6 @@ static int handle_messages(struct session *s)
     return n < 0 ? n : 0;
 }
 
-static void log_out_of_step(struct session *s)
-{
-    s->out_of_step = true;
-    if (log_limit_pass(s->host.limit, "session"))
-        log_event(LOG_EVENT_CLIENT_OUT_OF_STEP, LOG_FIELDS(LOG_NUMBER("CLIENT_PID", s->info.pid)),
-                  LOG_LEVEL_WARNING, "session",
-                  "pid %d: the stream is out of step: bad size or type in a header",
-                  (int)s->info.pid);
-}
-
 /* Handles what has been received, and sends the replies. Returns whether the session goes on. */
 static bool handle_received(struct session *s)
 {
@@ -511,8 +501,10 @@ static bool handle_received(struct session *s)
     s->in_turn = true;
     err = handle_messages(s);
     s->in_turn = false;
-    if (err == -EPROTO && !s->closing)
-        log_out_of_step(s);
+    if (err == -EPROTO && !s->closing) {
+        s->out_of_step = true;
+        observe_out_of_step(&s->host, s->info.pid);
+    }
     if (err != 0)
         session_close(s, err == -EPROTO ? "a message that is none" : strerror(-err));
     return session_settle(s);

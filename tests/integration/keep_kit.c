@@ -578,6 +578,7 @@ bool keep_status_has(struct keep *k, const char *text)
 
 void keep_stop(struct keep *k)
 {
+    const char *const paths[] = { k->socket, k->control, k->notify, k->log, k->config };
     int status = -1;
 
     kill(k->pid, SIGTERM);
@@ -590,14 +591,10 @@ void keep_stop(struct keep *k)
     pthread_join(k->reader, NULL);
     for (unsigned i = 0; i < k->n_held; i++)
         close(k->held[i].fd);
-    close(k->sockets[0]);
-    close(k->sockets[1]);
-    close(k->manager);
-    unlink(k->socket);
-    unlink(k->control);
-    unlink(k->notify);
-    unlink(k->log);
-    unlink(k->config);
+    for (unsigned i = 0; i < 3; i++)
+        close(i < 2 ? k->sockets[i] : k->manager);
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        unlink(paths[i]);
     ck_assert_int_eq(rmdir(k->dir), 0);
     free(k);
 }
