@@ -215,6 +215,7 @@ tests_integration_test_handover_twin_CFLAGS = $(TEST_CFLAGS)
 tests_integration_test_handover_twin_LDADD = $(TEST_LIBS)
 
 INTEGRATION_KEEP = tests/integration/keep_kit.c tests/integration/keep_kit.h \
+	tests/integration/keep_skip.c \
 	$(INTEGRATION_HARNESS)
 
 check_PROGRAMS += tests/integration/test_keep
