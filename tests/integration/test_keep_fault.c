@@ -22,6 +22,9 @@
 #define REG_DOORBELL_CNT 0x804
 #define BAR1_SIZE        16384u
 #define PAGE             4096u
+#define PMCSR            0x44
+#define WITH_PM \
+    "{\"pci\":{\"capabilities\":[{\"kind\":\"pm\",\"offset\":\"0x40\",\"no_soft_reset\":false}]}}"
 
 struct doomed {
     struct keep *k;
@@ -187,6 +190,41 @@ START_TEST(once)
 }
 END_TEST
 
+/* The way back to D0 resets the device: once and wholly, or, when it has killed twice, not at all.
+ */
+START_TEST(in_configuration_space)
+{
+    const struct fault f = {
+        .magic = FAULT_MAGIC, .countdown = 1, .deaths = 1 + (uint32_t)_i, .after = 1
+    };
+    char path[] = "/tmp/vfio-userd-fault-json.XXXXXX";
+    const char *const options[] = { "--config", path, NULL };
+    const uint16_t d3 = 3;
+    const uint16_t d0 = 0;
+    struct doomed d = { 0 };
+    int fd = mkstemp(path);
+    uint16_t got = 0;
+
+    ck_assert_int_eq(write(fd, WITH_PM, sizeof(WITH_PM) - 1), sizeof(WITH_PM) - 1);
+    close(fd);
+    d.k = keep_start("VFIO_USERD_FAULT", options, KEEP_STORE_MAX);
+    d.c = keep_connect(d.k);
+    write_reg(d.c, REG_TRAPPED, 7, 4);
+    keep_follow(d.k, f.deaths);
+    ck_assert_int_eq(client_region_write(d.c, BAR1, BAR1_SIZE - FAULT_FROM_END, &f, sizeof(f)), 0);
+    ck_assert_int_eq(client_region_write(d.c, CONFIG, PMCSR, &d3, 2), 0);
+    ck_assert_int_eq(client_region_write(d.c, CONFIG, PMCSR, &d0, 2), _i == 0 ? 0 : -EIO);
+    keep_restarted(d.k);
+    ck_assert_int_eq(client_region_read(d.c, CONFIG, PMCSR, &got, 2), 0);
+    ck_assert_uint_eq(got & 3u, _i == 0 ? 0u : 3u);
+    ck_assert_int_eq(client_region_write(d.c, CONFIG, PMCSR, &d0, 2), 0);
+    ck_assert_uint_eq(read_reg(d.c, REG_TRAPPED, 4), 0);
+    client_free(d.c);
+    keep_stop(d.k);
+    unlink(path);
+}
+END_TEST
+
 /*
  * Twice
  */
@@ -244,6 +282,7 @@ int main(void)
 
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, once, 0, 2);
+    tcase_add_loop_test(tc, in_configuration_space, 0, 2);
     tcase_add_loop_test(tc, twice, 0, 2);
     tcase_add_test(tc, twice_without_a_reply);
     suite_add_tcase(suite, tc);
