@@ -57,18 +57,6 @@ struct handover {
  * What is kept
  */
 
-static void begin_change(struct handover *h)
-{
-    if (h->host.keeper != NULL)
-        h->host.keeper->begin(h->host.keeper->opaque);
-}
-
-static void end_change(struct handover *h)
-{
-    if (h->host.keeper != NULL)
-        h->host.keeper->end(h->host.keeper->opaque);
-}
-
 static int make_token(struct handover *h)
 {
     const struct token_keeper *keeper = h->host.keeper;
@@ -134,15 +122,15 @@ static void keep_as(struct handover *h, const char *error, const char *reason)
     };
 
     if (h->frozen) {
-        begin_change(h);
+        token_begin_change(h->host.keeper);
         device_start(h->host.dev);
         if (h->host.has_client(h->host.opaque))
             h->host.thaw(h->host.opaque);
-        end_change(h);
+        token_end_change(h->host.keeper);
     } else if (h->phase >= PHASE_FREEZE) {
-        begin_change(h);
+        token_begin_change(h->host.keeper);
         device_resume_dma(h->host.dev);
-        end_change(h);
+        token_end_change(h->host.keeper);
     }
     finish(h, &end);
 }
@@ -365,12 +353,12 @@ static int freeze(struct handover *h)
     bool has_client = h->host.has_client(h->host.opaque);
     int err;
 
-    begin_change(h);
+    token_begin_change(h->host.keeper);
     err = has_client ? h->host.freeze(h->host.opaque, &h->client) : 0;
     h->frozen = true;
     h->frozen_at = handover_now();
     device_stop(h->host.dev);
-    end_change(h);
+    token_end_change(h->host.keeper);
     if (err != 0)
         return err;
     return parcel_new(h->host.dev, has_client ? &h->client : NULL, token_fd(&h->token),

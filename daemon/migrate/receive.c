@@ -45,18 +45,6 @@ struct receive {
  * What is kept
  */
 
-static void begin_change(struct receive *r)
-{
-    if (r->host.keeper != NULL)
-        r->host.keeper->begin(r->host.keeper->opaque);
-}
-
-static void end_change(struct receive *r)
-{
-    if (r->host.keeper != NULL)
-        r->host.keeper->end(r->host.keeper->opaque);
-}
-
 static int keep_received(struct receive *r)
 {
     const struct token_keeper *keeper = r->host.keeper;
@@ -122,9 +110,9 @@ static void fail(struct receive *r, const char *reason)
 
     if (token_fd(&r->token) >= 0)
         token_claim(&r->token, TOKEN_SOURCE);
-    begin_change(r);
+    token_begin_change(r->host.keeper);
     put_back(r);
-    end_change(r);
+    token_end_change(r->host.keeper);
     finish(r, &end);
 }
 
@@ -264,11 +252,11 @@ static int prepare(struct receive *r)
     err = token_adopt(&c->token, &r->token);
     if (err != 0)
         return blame(r, "the token", err);
-    begin_change(r);
+    token_begin_change(r->host.keeper);
     err = adopt_all(r, c);
     if (err != 0) /* whoever comes after us must not find the source's client here */
         put_back(r);
-    end_change(r);
+    token_end_change(r->host.keeper);
     return err;
 }
 
@@ -324,11 +312,11 @@ static void run(struct receive *r, bool orphaned)
 
     uv_timer_stop(&r->deadline);
     begin_phase(r, PHASE_COMMIT);
-    begin_change(r);
+    token_begin_change(r->host.keeper);
     device_start(r->host.dev);
     if (r->adopted)
         r->host.run(r->host.opaque);
-    end_change(r);
+    token_end_change(r->host.keeper);
     end.blackout = handover_now() - unpack_content(r->unpack)->plan.frozen_at;
     begin_phase(r, PHASE_RUNNING);
     if (handover_send(r->stream, HANDOVER_RUNNING, &end.blackout, sizeof(end.blackout), NULL, 0) ==
@@ -428,9 +416,9 @@ int receive_new(uv_loop_t *loop, int fd, const struct receive_host *host, int ti
     uv_timer_init(loop, &r->deadline);
     r->deadline.data = r;
     uv_timer_start(&r->deadline, on_deadline, (uint64_t)timeout_ms, 0);
-    begin_change(r);
+    token_begin_change(r->host.keeper);
     device_stop(host->dev);
-    end_change(r);
+    token_end_change(r->host.keeper);
     *out = r;
     begin_phase(r, PHASE_OFFER);
     return 0;

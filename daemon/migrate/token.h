@@ -26,6 +26,7 @@
 #define VFIO_USERD_TOKEN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "device/memory.h"
@@ -72,6 +73,19 @@ struct token_keeper {
      */
     void (*token_over)(void *opaque, bool ours);
 };
+
+/* Around a change, with begin and end of a keeper; NULL: nothing is kept. */
+static inline void token_begin_change(const struct token_keeper *keeper)
+{
+    if (keeper != NULL)
+        keeper->begin(keeper->opaque);
+}
+
+static inline void token_end_change(const struct token_keeper *keeper)
+{
+    if (keeper != NULL)
+        keeper->end(keeper->opaque);
+}
 
 /* Makes one that is undecided. Returns 0 or -errno. */
 int token_new(struct token *out);

@@ -57,18 +57,6 @@ int transfers_new(uv_loop_t *loop, struct device *dev, const struct transfers_ho
     return 0;
 }
 
-static void begin_change(const struct transfers *t)
-{
-    if (t->host.keeper != NULL)
-        t->host.keeper->begin(t->host.keeper->opaque);
-}
-
-static void end_change(const struct transfers *t)
-{
-    if (t->host.keeper != NULL)
-        t->host.keeper->end(t->host.keeper->opaque);
-}
-
 static void on_closed(uv_handle_t *handle)
 {
     free(handle->data);
@@ -209,12 +197,12 @@ static int latch(struct transfers *t, struct saving **out)
     bool runs = device_running(t->dev);
     int err;
 
-    begin_change(t);
+    token_begin_change(t->host.keeper);
     device_stop(t->dev);
     err = saving_new(t->dev, false, out);
     if (runs)
         device_start(t->dev);
-    end_change(t);
+    token_end_change(t->host.keeper);
     return err;
 }
 
@@ -303,12 +291,12 @@ static int apply(struct transfer *x)
     bool runs = device_running(dev);
     int err;
 
-    begin_change(x->owner);
+    token_begin_change(x->owner->host.keeper);
     device_stop(dev);
     err = loading_apply(x->loading);
     if (runs)
         device_start(dev);
-    end_change(x->owner);
+    token_end_change(x->owner->host.keeper);
     return err;
 }
 
