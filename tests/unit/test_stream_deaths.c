@@ -46,6 +46,7 @@ struct life {
     uint16_t replied; /* that the peer has read */
     size_t outstanding;
     unsigned deaths;
+    unsigned marks; /* that the stream has asked for */
 };
 
 /*
@@ -88,9 +89,37 @@ static void forget(void *opaque, uint32_t serial)
     l->drops[serial] = true;
 }
 
+/* What a death now would leave to be sent: all that is queued, and whole but for the first. */
+static void check_left(const struct life *l)
+{
+    static struct world dead;
+    static struct stream_kept kept;
+    const struct stream_memory memory = { .journal = &dead.journal,
+                                          .fds = &dead.fds,
+                                          .in = dead.in,
+                                          .in_size = IN_SIZE,
+                                          .out = dead.out,
+                                          .out_size = OUT_SIZE };
+    struct vfio_user_header hdr;
+
+    memcpy(&dead, l->world, sizeof(dead));
+    ck_assert_int_eq(stream_read_kept(&memory, &dead.mark, &kept), 0);
+    ck_assert_uint_eq(kept.out_len, stream_queued(l->s));
+    for (size_t at = kept.out_cut; at < kept.out_len; at += hdr.size) {
+        memcpy(&hdr, kept.out + at, sizeof(hdr));
+        ck_assert_uint_ge(hdr.size, VFIO_USER_HEADER_SIZE);
+        ck_assert_uint_le(hdr.size, kept.out_len - at);
+        ck_assert(is_payload(kept.out + at + VFIO_USER_HEADER_SIZE, hdr.id, hdr.size));
+    }
+}
+
 static void mark(void *opaque)
 {
-    commit(opaque);
+    struct life *l = opaque;
+
+    l->marks++;
+    check_left(l);
+    commit(l);
 }
 
 static void keep(struct life *l)
@@ -376,6 +405,32 @@ START_TEST(an_unfinished_message_over_a_sent_one)
 }
 END_TEST
 
+/* A queue that is longer than what the socket takes is moved in its memory, between two marks. */
+START_TEST(a_queue_that_is_moved)
+{
+    static struct life l;
+    struct stream_message m;
+    uint16_t got = 0;
+
+    begin(&l, 1);
+    for (uint16_t id = 0; id < 120; id++) {
+        queue(l.s, id, 9000 + id * 7u, 0);
+        commit(&l);
+    }
+    while (got < 120) {
+        ck_assert(stream_flush(l.s) == 0 || stream_queued(l.s) > 0);
+        check_left(&l);
+        ck_assert_int_gt(stream_fill(l.from_us), 0);
+        while (stream_next(l.from_us, &m) == 1) {
+            check_message(l.from_us, &m, got, 9000 + got * 7u, 0);
+            got++;
+        }
+    }
+    ck_assert_uint_ge(l.marks, 2);
+    end(&l);
+}
+END_TEST
+
 /* What cannot be is refused, whatever it is. */
 START_TEST(garbage)
 {
@@ -429,6 +484,7 @@ int main(void)
     tcase_add_loop_test(tc, deaths_anywhere, 0, 8);
     tcase_add_test(tc, lost_fds_are_told);
     tcase_add_test(tc, an_unfinished_message_over_a_sent_one);
+    tcase_add_test(tc, a_queue_that_is_moved);
     tcase_add_test(tc, garbage);
     suite_add_tcase(suite, tc);
     return run_suite(suite);
