@@ -142,9 +142,7 @@ int recover_make_keeper(struct daemon *d)
     const struct fd_store_host store_host = {
         .opaque = d, .put = put, .drop = drop, .max = service_store_max(d->options.service)
     };
-    const struct keeper_host host = {
-        .opaque = d, .store = store_host, .collect = collect, .released = released
-    };
+    const struct keeper_host host = { .opaque = d, .collect = collect, .released = released };
     struct fd_store *store;
     int err;
 
@@ -166,7 +164,7 @@ int recover_make_keeper(struct daemon *d)
                                                  .token_kept = token_kept,
                                                  .received = received,
                                                  .token_over = token_over };
-    err = keeper_new(&host, store, 1, &d->keeper);
+    err = keeper_new(&host, store, &d->keeper);
     if (err != 0) {
         fd_store_free(store);
         log_err("keep", "there is no memory for what is to outlive us: %s", strerror(-err));

@@ -103,6 +103,12 @@ void peer_close_fd(int fd)
     close(fd);
 }
 
+void peer_close_fds(const int *fds, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        peer_close_fd(fds[i]);
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;

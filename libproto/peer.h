@@ -47,6 +47,9 @@ int peer_connect(const char *path, int flags);
  */
 void peer_close_fd(int fd);
 
+/* The same of each of n. */
+void peer_close_fds(const int *fds, unsigned n);
+
 /* The moment that is ms from now, for peer_wait. */
 int64_t peer_deadline(int ms);
 

@@ -62,18 +62,12 @@ fail:
     return err;
 }
 
-static void close_all(const int *fds, unsigned nfds)
-{
-    for (unsigned i = 0; i < nfds; i++)
-        peer_close_fd(fds[i]);
-}
-
 void stream_free(struct stream *s)
 {
     if (s == NULL)
         return;
     for (unsigned i = 0; i < s->n_in_fds; i++) {
-        close_all(&s->in_fds[i].fd, 1);
+        peer_close_fd(s->in_fds[i].fd);
         stream_forget(s, s->in_fds[i].serial);
     }
     while (s->n_out_fds > 0)
@@ -181,7 +175,7 @@ static void keep_fds(struct stream *s, struct msghdr *msg, uint64_t owner)
             if (s->n_in_fds < STREAM_CONTROL_MAX_FDS) {
                 s->in_fds[s->n_in_fds++] = (struct stream_in_fd) { .owner = owner, .fd = fd };
             } else {
-                close_all(&fd, 1);
+                peer_close_fd(fd);
                 lost = true;
             }
         }
@@ -290,7 +284,7 @@ static const char *role_of(const struct stream *s, uint64_t owner)
 static void drop_received(struct stream *s, unsigned n)
 {
     for (unsigned i = n; i < s->n_in_fds; i++) {
-        close_all(&s->in_fds[i].fd, 1);
+        peer_close_fd(s->in_fds[i].fd);
         stream_forget(s, s->in_fds[i].serial);
     }
     stream_unkeep_received(s, s->n_in_fds - n);
@@ -481,7 +475,7 @@ static void hand_over_fds(struct stream *s, struct stream_message *m)
             m->fds[m->nfds++] = in->fd;
         } else {
             m->fds_lost = true;
-            close_all(&in->fd, 1);
+            peer_close_fd(in->fd);
             stream_forget(s, in->serial);
         }
     }
@@ -529,7 +523,7 @@ void stream_message_fini(struct stream *s, struct stream_message *m)
         s->counters.fds_closed += m->fds[i] >= 0;
         stream_forget(s, m->serials[i]);
     }
-    close_all(m->fds, m->nfds);
+    peer_close_fds(m->fds, m->nfds);
     m->nfds = 0;
 }
 

@@ -14,12 +14,6 @@
 /* What is queued is moved to the front of memory that outlives us when this much is free there. */
 #define MOVE_BYTES (256u * 1024)
 
-static void close_all(const int *fds, unsigned nfds)
-{
-    for (unsigned i = 0; i < nfds; i++)
-        peer_close_fd(fds[i]);
-}
-
 uint8_t *stream_reserve(struct stream *s, size_t len)
 {
     size_t have = s->out_tail - s->out_head;
@@ -65,7 +59,7 @@ int stream_commit(struct stream *s, size_t len, const int *fds, unsigned nfds)
             if (fd < 0) {
                 int err = -errno;
 
-                close_all(with->fds, with->nfds);
+                peer_close_fds(with->fds, with->nfds);
                 return err;
             }
             with->fds[with->nfds] = fd;
@@ -133,7 +127,7 @@ static void forget_sent(struct stream *s, size_t n)
 
 void stream_drop_queued_fds(struct stream *s)
 {
-    close_all(s->out_fds[0].fds, s->out_fds[0].nfds);
+    peer_close_fds(s->out_fds[0].fds, s->out_fds[0].nfds);
     for (unsigned i = 0; i < s->out_fds[0].nfds; i++)
         stream_forget(s, s->out_fds[0].serials[i]);
     s->n_out_fds--;

@@ -64,8 +64,7 @@ static void forget_known(struct keeper *k)
         k->irq[i] = none;
 }
 
-int keeper_new(const struct keeper_host *host, struct fd_store *store, uint32_t generation,
-               struct keeper **out)
+int keeper_new(const struct keeper_host *host, struct fd_store *store, struct keeper **out)
 {
     struct keeper *k = calloc(1, sizeof(*k));
     int err;
@@ -80,7 +79,7 @@ int keeper_new(const struct keeper_host *host, struct fd_store *store, uint32_t 
     k->host = *host;
     k->store = store;
     k->b = block_of(&k->memory);
-    k->b->header.generation = generation;
+    k->b->header.generation = 1;
     forget_known(k);
     fault_note_at(&k->b->steps.fault);
     *out = k;

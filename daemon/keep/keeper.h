@@ -45,7 +45,6 @@ struct keeper_fds {
 
 struct keeper_host {
     void *opaque;
-    struct fd_store_host store;
     /*
      * Writes all that is known to *facts, which is zeros, but for what fds says; and to ranges what
      * is logged.
@@ -57,12 +56,11 @@ struct keeper_host {
 };
 
 /*
- * A block of this generation, and nothing in it; it holds when keeper_complete has been called.
- * store: what a process before this one has put is inherited in it already; it is the keeper's from
- * now on, on success. Returns 0 or -errno.
+ * A block of the first generation, and nothing in it; it holds when keeper_complete has been
+ * called. store: what a process before this one has put is inherited in it already; it is the
+ * keeper's from now on, on success. Returns 0 or -errno.
  */
-int keeper_new(const struct keeper_host *host, struct fd_store *store, uint32_t generation,
-               struct keeper **out);
+int keeper_new(const struct keeper_host *host, struct fd_store *store, struct keeper **out);
 
 /* The copies stay where they are. NULL is allowed. */
 void keeper_free(struct keeper *k);

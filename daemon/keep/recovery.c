@@ -31,12 +31,6 @@ static int refuse(struct reader *rd, const char *format, ...)
     return -EINVAL;
 }
 
-static void close_all(int *fds, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++)
-        peer_close_fd(fds[i]);
-}
-
 void recovery_free(struct recovered *r)
 {
     if (r == NULL)
@@ -47,14 +41,14 @@ void recovery_free(struct recovered *r)
     peer_close_fd(r->token);
     peer_close_fd(r->sockets.socket);
     peer_close_fd(r->sockets.twin);
-    close_all(r->doorbell, 2);
-    close_all((int *)&r->irq, BLOCK_IRQ_FDS);
+    peer_close_fds(r->doorbell, 2);
+    peer_close_fds((int *)&r->irq, BLOCK_IRQ_FDS);
     if (r->files != NULL)
-        close_all(r->files, r->n_files);
+        peer_close_fds(r->files, r->n_files);
     for (unsigned i = 0; i < r->sockets.rest.nfds; i++)
         peer_close_fd(r->sockets.rest.fds[i].fd);
     for (unsigned i = 0; i < BLOCK_STREAMS; i++)
-        close_all(&r->unsent.fds[i][0][0], STREAM_OUT_FDS_MAX * STREAM_MAX_FDS);
+        peer_close_fds(&r->unsent.fds[i][0][0], STREAM_OUT_FDS_MAX * STREAM_MAX_FDS);
     free(r->ranges);
     free(r->files);
     free(r);

@@ -42,15 +42,17 @@ static bool is_narrow(const struct stream_message *m)
 bool session_begin_message(struct session *s, const struct stream_message *m)
 {
     struct keeper *keeper = s->host.keeper;
+    bool access;
 
     if (keeper == NULL || !s->attached)
         return false;
-    if (is_access(s, m) && is_narrow(m)) {
+    access = is_access(s, m);
+    if (access && is_narrow(m)) {
         keeper_begin_narrow(keeper, KEEPER_MESSAGE);
         return true;
     }
     keeper_begin(keeper, s->kept ? KEEPER_MESSAGE : KEEPER_OTHER);
-    if (!is_access(s, m))
+    if (!access)
         keeper_touch(keeper);
     return true;
 }
